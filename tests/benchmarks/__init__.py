@@ -1,0 +1,1 @@
+"""Tables of figures; nothing here asserts a time."""
