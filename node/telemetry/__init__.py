@@ -1,0 +1,1 @@
+"""What the running node says of itself: metrics and logs, both without patient data."""

@@ -1,0 +1,229 @@
+"""Every metric of Segnode, declared once, with closed sets of labels; rooms call verbs.
+
+Metrics of what lies in the ledger are not counted along but read from it when somebody asks
+(`observe_ledger`), so that they are right after a restart and with several processes.
+"""
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from node import __version__
+from node.domain.errors import SegnodeError, all_codes
+from node.domain.states import AnalysisState, DeliveryState, RevisionState
+
+K = TypeVar("K", bound=str)
+
+ReceivedOutcome = Literal["stored", "duplicate", "kept-aside", "ours", "refused"]
+AssociationOutcome = Literal["released", "aborted", "rejected", "ignored"]
+
+RECEIVED_OUTCOMES: Final[tuple[ReceivedOutcome, ...]] = (
+    "stored",
+    "duplicate",
+    "kept-aside",
+    "ours",
+    "refused",
+)
+ASSOCIATION_OUTCOMES: Final[tuple[AssociationOutcome, ...]] = (
+    "released",
+    "aborted",
+    "rejected",
+    "ignored",
+)
+STEPS: Final = frozenset(
+    {"assemble", "register", "brain", "prepare", "infer", "native", "encode", "send"}
+)
+OTHER_STEP: Final = "other"
+_CODES: Final = all_codes()
+
+# They are a second series for each counter, which nobody reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+registry: Final = CollectorRegistry()
+
+_INSTANCES: Final = Counter(
+    "segnode_instances_received",
+    "Instances received by C-STORE, by what became of them.",
+    ["outcome"],
+    registry=registry,
+)
+_BYTES: Final = Counter(
+    "segnode_received_bytes",
+    "Bytes of data sets received by C-STORE, refused ones included.",
+    registry=registry,
+)
+_ASSOCIATIONS: Final = Counter(
+    "segnode_associations",
+    "Associations that ended, by how. ignored: a connection that asked for nothing.",
+    ["outcome"],
+    registry=registry,
+)
+_OPEN_ASSOCIATIONS: Final = Gauge(
+    "segnode_associations_open", "Associations that are established now.", registry=registry
+)
+_REFUSED: Final = Counter(
+    "segnode_refused", "Objects that were not taken, by reason.", ["code"], registry=registry
+)
+_STORE_SECONDS: Final = Histogram(
+    "segnode_store_seconds",
+    "Time from a whole C-STORE request to its answer.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    registry=registry,
+)
+_JUDGED: Final = Counter(
+    "segnode_studies_judged",
+    "Completion decisions, by the state that they gave the revision.",
+    ["state"],
+    registry=registry,
+)
+_STEP_SECONDS: Final = Histogram(
+    "segnode_step_seconds",
+    "Time of the steps of an analysis.",
+    ["step"],
+    buckets=(0.1, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500),
+    registry=registry,
+)
+_BUILD: Final = Gauge(
+    "segnode_build_info", "Always 1; what is running.", ["version", "python"], registry=registry
+)
+_BUILD.labels(__version__, platform.python_version()).set(1)
+
+
+def _declare_labels() -> None:
+    """Let every series exist from the start, so that a rate over its first event is right."""
+    for outcome in RECEIVED_OUTCOMES:
+        _INSTANCES.labels(outcome)
+    for ending in ASSOCIATION_OUTCOMES:
+        _ASSOCIATIONS.labels(ending)
+    for code in sorted(_CODES):
+        _REFUSED.labels(code)
+    for state in RevisionState:
+        _JUDGED.labels(state.value)
+
+
+_declare_labels()
+
+
+def instance_received(outcome: ReceivedOutcome, size_bytes: int) -> None:
+    """Count an instance and its bytes."""
+    _INSTANCES.labels(outcome).inc()
+    _BYTES.inc(size_bytes)
+
+
+def store_seconds(seconds: float) -> None:
+    """Note how long a C-STORE request took to be answered."""
+    _STORE_SECONDS.observe(seconds)
+
+
+def associations_open(number: int) -> None:
+    """Say how many associations are established now."""
+    _OPEN_ASSOCIATIONS.set(number)
+
+
+def association(outcome: AssociationOutcome) -> None:
+    """Count an association that ended, or was never to be."""
+    _ASSOCIATIONS.labels(outcome).inc()
+
+
+def refused(code: str) -> None:
+    """Count an object that was not taken. code: of the error tree; unknown ones are its root's."""
+    _REFUSED.labels(code if code in _CODES else SegnodeError.code).inc()
+
+
+def study_judged(state: RevisionState) -> None:
+    """Count a completion decision."""
+    _JUDGED.labels(state.value).inc()
+
+
+def step_seconds(step: str, seconds: float) -> None:
+    """Note how long a step took; steps that are not in STEPS are "other"."""
+    _STEP_SECONDS.labels(step if step in STEPS else OTHER_STEP).observe(seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerNumbers:
+    """What the ledger holds at one moment.
+
+    refusals: by code of the error tree. oldest_waiting_s: age of the revision that has waited
+    longest for completion; None when none waits. executors: that gave a sign of life lately.
+    """
+
+    studies: int
+    instances: int
+    size_bytes: int
+    revisions: Mapping[RevisionState, int]
+    analyses: Mapping[AnalysisState, int]
+    deliveries: Mapping[DeliveryState, int]
+    refusals: Mapping[str, int]
+    oldest_waiting_s: float | None = None
+    executors: int = 0
+
+
+class LedgerCollector(Collector):
+    """Turns what the ledger says at scrape time into metrics."""
+
+    def __init__(self, snapshot: Callable[[], LedgerNumbers]) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> list[Metric]:
+        """Return no description, so that registering asks the ledger nothing."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges; only `segnode_ledger_up 0` when the ledger cannot be read."""
+        try:
+            numbers = self._snapshot()
+        except SegnodeError:
+            yield _gauge("ledger_up", "Whether the ledger can be read.", 0)
+            return
+        yield _gauge("ledger_up", "Whether the ledger can be read.", 1)
+        yield _gauge("ledger_studies", "Studies in the ledger.", numbers.studies)
+        yield _gauge("ledger_instances", "Instances in the ledger.", numbers.instances)
+        yield _gauge("ledger_bytes", "Bytes of stored instances.", numbers.size_bytes)
+        yield _gauge("executors", "Executors that live.", numbers.executors)
+        yield _gauge(
+            "oldest_waiting_seconds",
+            "How long the study has waited that waits longest; 0 when none does.",
+            numbers.oldest_waiting_s or 0,
+        )
+        yield _by_label("ledger_revisions", "Study revisions.", "state", numbers.revisions)
+        yield _by_label("ledger_analyses", "Analyses.", "state", numbers.analyses)
+        yield _by_label("ledger_deliveries", "Deliveries.", "state", numbers.deliveries)
+        yield _by_label("ledger_refusals", "Refusals on record.", "code", numbers.refusals)
+
+
+def observe_ledger(snapshot: Callable[[], LedgerNumbers]) -> LedgerCollector:
+    """Read the ledger's numbers from this function at every scrape.
+
+    Returns what to hand to `forget_ledger` when the process part ends.
+    """
+    collector = LedgerCollector(snapshot)
+    registry.register(collector)
+    return collector
+
+
+def forget_ledger(collector: LedgerCollector) -> None:
+    """Read these numbers no more."""
+    registry.unregister(collector)
+
+
+def render() -> tuple[bytes, str]:
+    """Return the exposition for a scrape and its content type."""
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"segnode_{name}", text, value=value)
+
+
+def _by_label(name: str, text: str, label: str, values: Mapping[K, int]) -> Metric:
+    family = GaugeMetricFamily(f"segnode_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
+    return family
