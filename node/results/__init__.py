@@ -1,0 +1,1 @@
+"""What leaves the node: SEG, overlay series, demo picture, and the gate that checks them."""
