@@ -15,6 +15,7 @@ from pynetdicom import build_context, evt
 from node.dicom.part10 import FileMeta, read_file_meta
 from node.domain.errors import DestinationRefused, DestinationUnreachable, NotDicom, SegnodeError
 from node.domain.ids import AETitle, SOPInstanceUID
+from node.net.checkpoint import guard
 from node.net.dimse import MAX_PDU, SUCCESS, VERIFICATION, CallingAE, resolve, tune
 
 MAX_CONTEXTS: Final = 128
@@ -194,6 +195,7 @@ def _association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Any]:
         max_pdu=MAX_PDU,
         evt_handlers=[
             (evt.EVT_CONN_OPEN, tune),
+            (evt.EVT_CONN_OPEN, lambda event: guard(event.assoc)),
             (evt.EVT_CONN_OPEN, lambda _: connected.set()),
         ],
     )

@@ -18,6 +18,8 @@ from node.domain.errors import (
     DuplicateDiffers,
     MissingIdentifier,
     RefusedInput,
+    SegnodeError,
+    SpoolUnwritable,
     UnsupportedSopClass,
 )
 from node.domain.header import Header
@@ -69,17 +71,25 @@ class Admitter:
     def admit(self, incoming: Incoming) -> Admission:
         """Take one object in; when this returns, it may be acknowledged.
 
-        Raises NotDicom, MissingIdentifier (also where the data set contradicts the command)
-        and UnsupportedSopClass, each written down as a refusal first; SpoolUnwritable and
-        LedgerUnavailable when nothing may be acknowledged.
+        Raises NotDicom, MissingIdentifier (also where the data set contradicts the command),
+        UnsupportedSopClass and SpoolUnwritable, each written down as a refusal first, with its
+        study where that is known; LedgerUnavailable when nothing can be written down at all.
         """
         try:
             header = _checked_header(incoming)
         except RefusedInput as error:
-            self._refuse(incoming, None, error)
+            self._refuse(incoming, _study_of(incoming), error)
             raise
         if is_ours(header):
             return Admission.OURS
+        try:
+            return self._take(incoming, header)
+        except SpoolUnwritable as error:
+            self._refuse(incoming, header.study_instance_uid, error)
+            raise
+
+    def _take(self, incoming: Incoming, header: Header) -> Admission:
+        """Store an object that may be an input."""
         content = content_sha256(incoming)
         known = self._ledger.intake.find(header.sop_instance_uid)
         if known is None:
@@ -133,7 +143,7 @@ class Admitter:
         )
 
     def _refuse(
-        self, incoming: Incoming, study: StudyInstanceUID | None, error: RefusedInput
+        self, incoming: Incoming, study: StudyInstanceUID | None, error: SegnodeError
     ) -> None:
         self._ledger.intake.record_refusal(
             Refusal(
@@ -154,6 +164,14 @@ def content_sha256(incoming: Incoming) -> Sha256:
     digest = hashlib.sha256(incoming.transfer_syntax_uid.encode() + b"\0")
     digest.update(incoming.data_set)
     return Sha256(digest.hexdigest())
+
+
+def _study_of(incoming: Incoming) -> StudyInstanceUID | None:
+    """Return the study of an object that is refused, so that its story can say so."""
+    try:
+        return read_header(incoming.data_set, incoming.transfer_syntax_uid).study_instance_uid
+    except RefusedInput:
+        return None
 
 
 def _checked_header(incoming: Incoming) -> Header:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from node.app.demo import configure
+from node.app.demo import SEGNODE, configure
 from node.app.settings import Settings, read_settings
 from node.app.wiring import ledger_of
 from node.domain.ids import StudyInstanceUID
@@ -22,7 +21,6 @@ from node.net.scu import Peer
 from node.store.ledger import Ledger
 from node.store.stories import StudyStory
 
-SEGNODE = [sys.executable, "-m", "node.app.cli.main"]
 LIMIT_S = 240.0
 
 
@@ -82,6 +80,10 @@ class Running:
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
+
+    def segnode_plain(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that needs no configuration."""
+        return subprocess.run([*SEGNODE, *arguments], capture_output=True, text=True, check=False)
 
     def segnode(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line on this node."""

@@ -1,0 +1,1 @@
+"""A synthetic head study: anatomy, glioma, four MR sequences and their DICOM files."""
