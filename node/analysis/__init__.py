@@ -1,0 +1,1 @@
+"""The stages of one analysis: each reads references, calls the science, leaves artefacts."""

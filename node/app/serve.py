@@ -1,0 +1,97 @@
+"""`segnode serve`: the receiving half. It stays small and never waits for the other half."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from node.app.settings import Settings
+from node.app.wiring import CLOCK, ledger_of, site_key, spool_of
+from node.domain.errors import SegnodeError
+from node.domain.ids import AETitle
+from node.jobs.queue import AnalysisQueue, prepare_database
+from node.listener.server import Listener, ListenerOptions
+from node.operations.checks import MIB, Grade, check_database, check_spool, finding_of
+from node.operations.collect import ledger_numbers
+from node.rules.files import RuleBook
+from node.store.admit import Admission, Admitter, Incoming
+from node.store.ledger import Ledger
+from node.store.spool import Spool
+from node.studies.watch import Watch
+from node.telemetry import metrics
+from node.web.server import HttpServer, make_app
+
+
+def serve(settings: Settings, stop: threading.Event) -> None:
+    """Receive, judge and enqueue until told to stop.
+
+    Raises SpoolUnwritable, LedgerUnavailable, ConfigurationInvalid.
+    """
+    spool = spool_of(settings)
+    spool.discard_unfinished()
+    ledger = ledger_of(settings)
+    prepare_database(settings.database_url)
+    queue = AnalysisQueue(ledger)
+    rules = RuleBook(settings.resolve(settings.rules))
+    rules.watch()
+    watch = Watch(ledger, rules, queue, CLOCK, site_key=site_key(spool))
+    watcher = threading.Thread(target=watch.run, args=(stop,), name="completion")
+    listener = Listener(_listener_options(settings), _admit(spool, ledger, watch))
+    collector = metrics.observe_ledger(ledger_numbers(ledger, CLOCK))
+    http = HttpServer(
+        make_app(metrics.render, _faults(settings, spool, ledger, rules)),
+        settings.http.host,
+        settings.http.port,
+    )
+    listener.start()
+    http.start()
+    watcher.start()
+    try:
+        stop.wait()
+    finally:
+        stop.set()
+        listener.stop()
+        watch.wake()
+        watcher.join()
+        http.stop()
+        metrics.forget_ledger(collector)
+        rules.close()
+        queue.close()
+
+
+def _listener_options(settings: Settings) -> ListenerOptions:
+    return ListenerOptions(
+        ae_title=AETitle(settings.ae_title),
+        host=settings.listen.host,
+        port=settings.listen.port,
+        max_associations=settings.listen.max_associations,
+        idle_timeout_s=settings.listen.idle_timeout_s,
+        callers=settings.listen.callers,
+    )
+
+
+def _admit(spool: Spool, ledger: Ledger, watch: Watch) -> Callable[[Incoming], Admission]:
+    admitter = Admitter(spool, ledger, CLOCK)
+
+    def admit(incoming: Incoming) -> Admission:
+        admission = admitter.admit(incoming)
+        watch.wake()
+        return admission
+
+    return admit
+
+
+def _faults(
+    settings: Settings, spool: Spool, ledger: Ledger, rules: RuleBook
+) -> Callable[[], Sequence[str]]:
+    def faults() -> Sequence[str]:
+        findings = (
+            check_database(ledger),
+            finding_of("spool", lambda: f"mark of {len(site_key(spool))} bytes"),
+            check_spool(spool, min_free_bytes=settings.min_free_mib * MIB),
+        )
+        broken: Sequence[SegnodeError] = tuple(rules.errors().values())
+        return [
+            *(f"{f.check}: {f.text}" for f in findings if f.grade is not Grade.OK),
+            *(f"rules: {error.what}" for error in broken),
+        ]
+
+    return faults

@@ -1,0 +1,1 @@
+"""DBOS workflows and nothing else: the only room that imports dbos."""

@@ -1,0 +1,1 @@
+"""Watching over the node: checks for the administrator and numbers for the scrape."""

@@ -1,0 +1,127 @@
+"""Checks of `segnode doctor` and `/readyz`: one finding each, in words."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from node.domain.errors import SegnodeError
+from node.domain.ids import DestinationName
+from node.net.scu import Peer, echo
+from node.store.ledger import Ledger
+from node.store.spool import Spool
+
+MIB = 1024 * 1024
+
+
+class Grade(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    grade: Grade
+    text: str
+
+
+def finding_of(check: str, probe: Callable[[], str]) -> Finding:
+    """Run a probe that answers in words or raises a named error."""
+    try:
+        return Finding(check=check, grade=Grade.OK, text=probe())
+    except SegnodeError as error:
+        return Finding(check=check, grade=Grade.FAULT, text=f"{error.what}. {error.remedy}")
+
+
+def check_spool(spool: Spool, *, min_free_bytes: int) -> Finding:
+    """Check that the spool can be written and has room."""
+
+    def probe() -> str:
+        spool.check_writable()
+        return f"{spool.free_bytes() // MIB} MiB free"
+
+    found = finding_of("spool", probe)
+    if found.grade is Grade.OK and spool.free_bytes() < min_free_bytes:
+        text = f"{found.text}, less than the {min_free_bytes // MIB} MiB wanted"
+        return Finding(check="spool", grade=Grade.WARN, text=text)
+    return found
+
+
+def check_database(ledger: Ledger) -> Finding:
+    """Check that the database answers."""
+
+    def probe() -> str:
+        ledger.health.ping()
+        return ledger.engine.dialect.name
+
+    return finding_of("database", probe)
+
+
+def check_port(check: str, host: str, port: int) -> Finding:
+    """Check that the port can be listened on, or that somebody listens already."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if _answers(host, port):
+                text = f"{host}:{port} is in use, by a running node or by another program"
+                return Finding(check=check, grade=Grade.WARN, text=text)
+            text = f"{host}:{port} cannot be listened on: {os.strerror(error.errno or 0)}"
+            return Finding(check=check, grade=Grade.FAULT, text=text)
+    return Finding(check=check, grade=Grade.OK, text=f"{host}:{port} is free")
+
+
+def _answers(host: str, port: int) -> bool:
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
+    try:
+        with socket.create_connection((target, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def check_destinations(peers: Mapping[DestinationName, Peer]) -> Sequence[Finding]:
+    """C-ECHO every destination."""
+    if not peers:
+        text = "none is configured, so results stay in the spool"
+        return (Finding(check="destinations", grade=Grade.WARN, text=text),)
+
+    def echoed(peer: Peer) -> str:
+        echo(peer)
+        return f"{peer.ae_title}@{peer.host}:{peer.port} answers"
+
+    return tuple(
+        finding_of(f"destination {name}", lambda peer=peer: echoed(peer))  # type: ignore[misc]
+        for name, peer in peers.items()
+    )
+
+
+def check_bundles(
+    wanted: Mapping[str, str], find_and_verify: Callable[[str], str]
+) -> Sequence[Finding]:
+    """Verify every bundle that a rule names. wanted: rule name to bundle name."""
+    return tuple(
+        finding_of(f"bundle {bundle}", lambda bundle=bundle: find_and_verify(bundle))  # type: ignore[misc]
+        for bundle in sorted(set(wanted.values()))
+    )
+
+
+def check_rules(folder: Path, errors: Sequence[SegnodeError], names: Sequence[str]) -> Finding:
+    """Check that there are valid rules."""
+    if errors:
+        text = "; ".join(error.what for error in errors)
+        return Finding(check="rules", grade=Grade.FAULT, text=text)
+    if not names:
+        text = f"no rule in {folder}, so no study is analysed"
+        return Finding(check="rules", grade=Grade.WARN, text=text)
+    return Finding(check="rules", grade=Grade.OK, text=", ".join(names))

@@ -1,0 +1,1 @@
+"""Training and evaluation of bundles; empty until the first network is trained."""
