@@ -27,20 +27,23 @@ class Lane(StrEnum):
 
 
 def send_open(
-    analysis_id: AnalysisId, name: DestinationName, peer: Peer, spool: Spool, ledger: Ledger,
-    clock: Clock,
+    analysis_id: AnalysisId, name: DestinationName, peer: Peer | None, spool: Spool,
+    ledger: Ledger, clock: Clock,
 ) -> Lane:  # fmt: skip
     """Send every open object of an analysis to a destination in one go; record each answer.
 
-    Never raises for a peer's fault: a peer that cannot be reached leaves everything open.
+    peer: None when the configuration no longer knows the destination. Never raises for a
+    peer's fault: a peer that cannot be reached leaves everything open.
     """
     records = _of(ledger, analysis_id, name)
     waiting = {spool.path(record.path): record for record in records if record.state in OPEN}
     try:
+        if peer is None:
+            raise DestinationUnreachable("the configuration no longer knows the destination")
         results = send_files(peer, tuple(waiting))
         answers = {result.path: (result.status, result.error) for result in results}
     except SegnodeError as fault:
-        answers = {path: (None, fault.what) for path in waiting}
+        answers = dict.fromkeys(waiting, (None, fault.what))
     for path, record in waiting.items():
         status, silence = answers.get(path, (None, "not sent"))
         to, reason = judge_status(status, silence)

@@ -3,18 +3,24 @@
 Steps take and return ids and words, so a checkpoint is a few dozen bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
-from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, StepOptions
 
 from node.analysis.bench import Bench
 from node.analysis.run import Outcome, finish_encoding, run_stage, start
 from node.analysis.stages import STAGES
+from node.analysis.tidy import tidy
 from node.delivery.send import Lane, close_analysis, give_up, send_open
+from node.domain.errors import LedgerUnavailable
 from node.domain.ids import AnalysisId, DestinationName
 from node.jobs.names import ANALYSE, DELIVER, DELIVERIES, delivery_workflow_id
 from node.net.scu import Peer
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,57 +48,78 @@ class Flow:
     backoff: Backoff
 
 
+RECOVERIES = 5
+"""How often a workflow is taken up again after its process died; then it is the workflow's
+fault, and `reconcile` says so in the ledger."""
+
+
 def register_workflows(flow: Flow) -> None:
     """Tell DBOS the workflows; call before launch."""
     bench = flow.bench
 
-    @DBOS.workflow(name=DELIVER)
+    @DBOS.workflow(name=DELIVER, max_recovery_attempts=RECOVERIES)
     def deliver(analysis_id: AnalysisId, destination: DestinationName) -> str:
-        lane = Lane(_send(flow, analysis_id, destination))
+        lane = _send(flow, analysis_id, destination)
         for wait_s in flow.backoff.waits():
             if lane is not Lane.OPEN:
                 break
             DBOS.sleep(wait_s)
-            lane = Lane(_send(flow, analysis_id, destination))
+            lane = _send(flow, analysis_id, destination)
         if lane is Lane.OPEN:
-            DBOS.run_step(
-                {"name": "give-up.v1"}, give_up, analysis_id, destination, bench.ledger, bench.clock
-            )
-            lane = Lane.LOST
-        DBOS.run_step({"name": "close.v1"}, close_analysis, analysis_id, bench.ledger, bench.clock)
+            _step("give-up", give_up, analysis_id, destination, bench.ledger, bench.clock)
+        _close(bench, analysis_id)
         return lane.value
 
-    @DBOS.workflow(name=ANALYSE)
+    @DBOS.workflow(name=ANALYSE, max_recovery_attempts=RECOVERIES)
     def analyse(analysis_id: AnalysisId, attempt: int) -> str:
-        DBOS.run_step({"name": "start.v1"}, start, bench, analysis_id)
+        _step("start", start, bench, analysis_id)
         for stage in STAGES:
-            outcome = DBOS.run_step(
-                {"name": f"{stage.name}.v1"}, _stage, bench, analysis_id, stage.name
-            )
+            outcome = _step(stage.name, _stage, bench, analysis_id, stage.name)
             if outcome != Outcome.DONE:
+                _step("tidy", tidy, bench, analysis_id)
                 return outcome
-        DBOS.run_step({"name": "encoded.v1"}, finish_encoding, bench, analysis_id)
-        destinations = bench.destinations(bench.ledger.analyses.get(analysis_id).order)
-        if not destinations:
-            DBOS.run_step(
-                {"name": "close.v1"}, close_analysis, analysis_id, bench.ledger, bench.clock
-            )
+        destinations = _step("encoded", _encoded, bench, analysis_id)
         for destination in destinations:
             workflow_id = delivery_workflow_id(analysis_id, attempt, destination)
             with SetWorkflowID(workflow_id), SetEnqueueOptions(queue_partition_key=destination):
                 DBOS.enqueue_workflow(DELIVERIES, deliver, analysis_id, destination)
+        if not destinations:
+            _close(bench, analysis_id)
         return Outcome.DONE.value
+
+
+def _step(name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a function as a step; a ledger that is away is waited for, about an hour."""
+    options: StepOptions = {
+        "name": f"{name}.v1",
+        "retries_allowed": True,
+        "interval_seconds": 1.0,
+        "backoff_rate": 2.0,
+        "max_attempts": 12,
+        "should_retry": lambda error: isinstance(error, LedgerUnavailable),
+    }
+    return DBOS.run_step(options, function, *args, **kwargs)
+
+
+def _close(bench: Bench, analysis_id: AnalysisId) -> None:
+    _step("close", close_analysis, analysis_id, bench.ledger, bench.clock)
+    _step("tidy", tidy, bench, analysis_id)
 
 
 def _stage(bench: Bench, analysis_id: AnalysisId, name: str) -> str:
     return run_stage(bench, analysis_id, name).outcome.value
 
 
-def _send(flow: Flow, analysis_id: AnalysisId, destination: DestinationName) -> str:
-    def step() -> str:
+def _encoded(bench: Bench, analysis_id: AnalysisId) -> list[DestinationName]:
+    finish_encoding(bench, analysis_id)
+    return list(bench.destinations(bench.ledger.analyses.get(analysis_id).order))
+
+
+def _send(flow: Flow, analysis_id: AnalysisId, destination: DestinationName) -> Lane:
+    def send() -> str:
         bench = flow.bench
-        peer = flow.peers[destination]
+        peer = flow.peers.get(destination)
         lane = send_open(analysis_id, destination, peer, bench.spool, bench.ledger, bench.clock)
         return lane.value
 
-    return DBOS.run_step({"name": "send.v1"}, step)
+    return Lane(_step("send", send))

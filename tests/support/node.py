@@ -67,10 +67,15 @@ class Running:
         return story
 
     def wait_for(
-        self, study: str, condition: Callable[[StudyStory], bool], what: str
+        self,
+        study: str,
+        condition: Callable[[StudyStory], bool],
+        what: str,
+        *,
+        limit_s: float = LIMIT_S,
     ) -> StudyStory:
         """Wait until the story of a study fulfils a condition; fail with the logs if never."""
-        limit = time.monotonic() + LIMIT_S
+        limit = time.monotonic() + limit_s
         while time.monotonic() < limit:
             story = self.ledger.stories.story(StudyInstanceUID(study))
             if story is not None and condition(story):

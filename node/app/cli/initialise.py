@@ -18,7 +18,8 @@ ae_title: SEGNODE
 database: sqlite:///segnode.sqlite
 
 # Received images and intermediate results. Local disk, or a mount that all machines share.
-# Allow about 150 MB for a study of four series, and the same for its intermediate results.
+# A study of four series takes about 60 MB, its results as much; while it is analysed, or when
+# its analysis failed, 400 MB more.
 spool: spool
 
 # Every *.yaml in this folder is a rule; a saved change is in force at once.

@@ -34,8 +34,11 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was seen on the way. killed: the story when `work` was dead, undelivered: when the
-    archive had not answered, delivered: at the end."""
+    """What was seen on the way.
+
+    killed: the story when `work` was dead; undelivered: when the archive had not answered;
+    delivered: at the end.
+    """
 
     node: Running
     study: TinyStudy
@@ -118,7 +121,7 @@ def test_every_object_reached_the_archive_once(outcome: Outcome) -> None:
     planned = {d.sop_instance_uid for d in outcome.delivered.analyses[0].deliveries}
     assert {item.sop_instance_uid for item in outcome.received} == planned
     assert {item.times for item in outcome.received} == {1}
-    classes = [item.sop_class_uid for item in outcome.received]
+    classes = [str(item.sop_class_uid) for item in outcome.received]
     assert classes.count(SEGMENTATION) == 1
     assert classes.count(SECONDARY_CAPTURE) > 1
 

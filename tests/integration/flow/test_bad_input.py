@@ -30,7 +30,7 @@ ALL_BUT_FLAIR = (Role.T1, Role.T2, Role.T1C)
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A node that serves and does not work: what is judged is enough here."""
+    """Run a node that serves and does not work: what is judged is enough here."""
     with a_node(tmp_path_factory.mktemp("node"), free_port()) as running:
         running.start("serve")
         wait_until_listening(running)
@@ -89,9 +89,7 @@ def test_a_missing_sequence_is_named_and_taken_when_it_comes(node: Running, tmp_
 
 
 def test_a_lost_slice_that_comes_late_completes_the_study(node: Running, tmp_path: Path) -> None:
-    study = write_tiny_study(
-        tmp_path, salt="late slice", defects={Role.T2: Defect.MISSING_SLICE}
-    )
+    study = write_tiny_study(tmp_path, salt="late slice", defects={Role.T2: Defect.MISSING_SLICE})
     statuses(node, study.paths)
     node.wait_for(study.study_instance_uid, is_judged, "the study is judged")
     statuses(node, study.held_back)

@@ -34,7 +34,9 @@ def test_init_keeps_a_rule_that_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "rules" / "glioma.yaml").read_text(encoding="utf-8") == "# mine"
 
 
-@pytest.mark.parametrize("text", ["PACS", "PACS@host", "@host:104", "PACS@host:http", "A" * 17 + "@h:1"])
+@pytest.mark.parametrize(
+    "text", ["PACS", "PACS@host", "@host:104", "PACS@host:http", "A" * 17 + "@h:1"]
+)
 def test_a_peer_that_cannot_be_read_is_refused_by_name(text: str) -> None:
     result = CliRunner().invoke(app, ["send", ".", "--to", text])
     assert isinstance(result.exception, ConfigurationInvalid)

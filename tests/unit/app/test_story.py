@@ -100,7 +100,9 @@ def test_what_is_sent_is_not_called_proven() -> None:
 
 def test_stages_are_told_with_their_times_and_sum() -> None:
     steps = (
-        StepRecord(step="assemble", started_at=NOW, seconds=1.25, summary={"T1": {"shape": [2, 3]}}),
+        StepRecord(
+            step="assemble", started_at=NOW, seconds=1.25, summary={"T1": {"shape": [2, 3]}}
+        ),
         StepRecord(step="infer", started_at=NOW, seconds=None, summary={}),
     )
     lines = list(stage_lines(steps))

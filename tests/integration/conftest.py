@@ -1,4 +1,4 @@
-"""The ledger on both databases: every test of this folder that asks for it runs on each."""
+"""The ledger on both databases: every test that asks for it runs on each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +25,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("postgres_url")
     engine = open_engine(url)
     with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA IF EXISTS dbos CASCADE"))
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
