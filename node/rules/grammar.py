@@ -191,7 +191,7 @@ class ContrastWords(_Part):
 
 
 class Completion(_Part):
-    """How long to wait for more images, in seconds since the last and since the first one."""
+    """How long to wait for more images, in seconds since the last one."""
 
     quiet_s: Annotated[float, Field(strict=True, ge=1, le=86_400, allow_inf_nan=False)] = 120.0
     give_up_s: Annotated[float, Field(strict=True, ge=1, le=7 * 86_400, allow_inf_nan=False)] = (
