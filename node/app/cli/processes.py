@@ -1,6 +1,8 @@
 """`segnode run`, `serve`, `work` and `doctor`."""
 
 import json
+import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -50,6 +52,10 @@ def work(config: ConfigOption = None) -> None:
     settings = settings_from(config)
     configure_logging(settings.log_level)
     run_work(settings, stop_on_signals())
+    # A stage may still run in a thread. It is taken up again at the next start, so waiting for
+    # it would only delay the stop.
+    logging.shutdown()
+    os._exit(0)
 
 
 def doctor(
