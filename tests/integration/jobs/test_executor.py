@@ -81,9 +81,7 @@ def site(ledger: Ledger, ledger_url: str, tmp_path: Path) -> Iterator[Site]:
         choose_extractor=lambda _: StrippedBrain(),
         known_destinations=(DestinationName("pacs"),),
     )
-    yield Site(
-        ledger=ledger, flow=Flow(bench=bench, peers={}, backoff=Backoff()), order=order
-    )
+    yield Site(ledger=ledger, flow=Flow(bench=bench, peers={}, backoff=Backoff()), order=order)
     queue.close()
 
 
@@ -135,9 +133,7 @@ def test_a_superseded_analysis_is_cancelled_before_it_computes(site: Site) -> No
     assert site.ledger.analyses.steps(site.order.analysis_id) == ()
 
 
-def test_an_order_that_is_rolled_back_leaves_no_workflow(
-    ledger: Ledger, ledger_url: str
-) -> None:
+def test_an_order_that_is_rolled_back_leaves_no_workflow(ledger: Ledger, ledger_url: str) -> None:
     prepare_database(ledger_url)
     receive_series(ledger)
     queue = AnalysisQueue(ledger)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from node.domain.errors import RegistrationFailed
+from node.imaging.register import Gate, Registration, register
+from node.imaging.volume import Affine, Grid, Volume
+from tests.support.mr_series import AXIAL, SAGITTAL, a_grid, tilted
+from tests.unit.imaging.cases import a_head, error_mm, moved, scanned
+
+CENTRE = (4.0, -10.0, 20.0)
+FINE = a_grid((108, 132, 124), axes=SAGITTAL, spacing_mm=(1.5, 1.5, 1.5), centre_mm=CENTRE)
+THICK = a_grid((30, 180, 160), spacing_mm=(5.0, 1.1, 1.1), centre_mm=CENTRE)
+OBLIQUE = a_grid(
+    (32, 180, 160), axes=tilted(AXIAL, 15.0), spacing_mm=(5.0, 1.1, 1.1), centre_mm=CENTRE
+)
+STILL = np.eye(4)
+SLIGHT = moved((1.0, 0.0, 0.5), (0.5, 1.0, -0.5))
+STRONG = moved((5.0, -4.0, 3.0), (6.0, -8.0, 5.0))
+
+
+def registered(
+    contrast: str, grid: Grid, truth: Affine, *, same_frame: bool = True, stripped: bool = False
+) -> Registration:
+    fixed = scanned(a_head("T1C", stripped=stripped), FINE)
+    moving = scanned(a_head(contrast, stripped=stripped), grid, truth)
+    return register(moving, fixed, same_frame=same_frame)
+
+
+@pytest.mark.parametrize("grid", [FINE, THICK], ids=["3D sagittal", "2D axial"])
+@pytest.mark.parametrize("contrast", [pytest.param("T1", marks=pytest.mark.slow), "FLAIR"])
+def test_a_head_that_moved_is_found(contrast: str, grid: Grid) -> None:
+    found = registered(contrast, grid, STRONG)
+    assert error_mm(found.matrix, STRONG) < 0.3
+    assert found.gate == Gate.ALIGNED
+    assert found.metric > found.start_metric
+    assert found.moved_mm > 8.0
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        pytest.param(FINE, id="sagittal", marks=pytest.mark.slow),
+        pytest.param(THICK, id="axial"),
+        pytest.param(OBLIQUE, id="oblique", marks=pytest.mark.slow),
+    ],
+)
+def test_a_head_that_did_not_move_stays_exactly_where_it_is(grid: Grid) -> None:
+    found = registered("T2", grid, STILL)
+    assert np.array_equal(found.matrix, STILL)
+    assert found.gate == Gate.HEADER
+    assert found.moved_mm == 0.0
+
+
+def test_a_stripped_head_that_did_not_move_stays_where_it_is() -> None:
+    found = registered("T2", THICK, STILL, stripped=True)
+    assert np.array_equal(found.matrix, STILL)
+
+
+@pytest.mark.slow
+def test_a_slight_movement_is_found_where_it_matters() -> None:
+    assert error_mm(registered("T2", THICK, SLIGHT).matrix, SLIGHT) < 0.5
+
+
+@pytest.mark.slow
+def test_frames_of_reference_that_differ_are_brought_together() -> None:
+    far = moved((5.0, -4.0, 3.0), (140.0, -90.0, 60.0))
+    grid = a_grid((30, 180, 160), spacing_mm=(5.0, 1.1, 1.1), centre_mm=(144.0, -100.0, 80.0))
+    found = registered("FLAIR", grid, far, same_frame=False)
+    assert error_mm(found.matrix, far) < 0.3
+    assert found.gate == Gate.ALIGNED
+
+
+def test_a_wrong_claim_of_one_frame_of_reference_is_seen_through() -> None:
+    far = moved((5.0, -4.0, 3.0), (70.0, -90.0, 60.0))
+    grid = a_grid((30, 180, 160), spacing_mm=(5.0, 1.1, 1.1), centre_mm=(74.0, -100.0, 80.0))
+    assert error_mm(registered("FLAIR", grid, far, same_frame=True).matrix, far) < 0.3
+
+
+def test_a_slab_of_the_head_is_registered_and_named_partial() -> None:
+    slab = a_grid((13, 180, 160), spacing_mm=(5.0, 1.1, 1.1), centre_mm=(4.0, -10.0, 30.0))
+    found = registered("T2", slab, STRONG)
+    assert found.gate == Gate.PARTIAL
+    assert found.overlap < 0.8
+    assert error_mm(found.matrix, STRONG) < 0.6
+
+
+@pytest.mark.slow
+def test_the_same_input_gives_the_same_answer() -> None:
+    first, second = registered("FLAIR", THICK, STRONG), registered("FLAIR", THICK, STRONG)
+    assert np.abs(first.matrix - second.matrix).max() < 1e-6
+
+
+def test_series_cut_out_of_one_background_are_taken_as_registered() -> None:
+    fixed, moving = a_head("T1C", stripped=True), a_head("FLAIR", stripped=True)
+    found = register(moving, fixed, same_frame=False)
+    assert np.array_equal(found.matrix, STILL)
+    assert found.gate == Gate.HEADER
+    assert found.metric > 0.5
+
+
+def test_a_series_without_anything_in_common_is_refused() -> None:
+    fixed = scanned(a_head("T1C"), FINE)
+    random = np.random.default_rng(2)
+    noise = fixed.with_array(random.normal(100, 10, fixed.array.shape).astype(np.float32))
+    with pytest.raises(RegistrationFailed, match="nats"):
+        register(noise, fixed, same_frame=True)
+
+
+def test_a_series_of_one_value_is_refused() -> None:
+    fixed = scanned(a_head("T1C"), FINE)
+    flat = Volume(array=np.zeros(THICK.shape, dtype=np.float32), grid=THICK)
+    with pytest.raises(RegistrationFailed, match="no head"):
+        register(flat, fixed, same_frame=True)
+    with pytest.raises(RegistrationFailed, match="no head"):
+        register(fixed, flat, same_frame=False)
+
+
+@pytest.mark.slow
+def test_integers_are_registered_like_floats() -> None:
+    fixed, moving = scanned(a_head("T1C"), FINE), scanned(a_head("T1"), THICK, STRONG)
+    whole = moving.with_array(moving.array.astype(np.int16))
+    assert error_mm(register(whole, fixed, same_frame=True).matrix, STRONG) < 0.3

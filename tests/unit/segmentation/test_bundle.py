@@ -1,0 +1,189 @@
+"""Opening, verifying and using a bundle."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing
+from node.domain.regions import Role
+from node.imaging.artefacts import load_volume, save_volume
+from node.imaging.volume import Grid, Volume
+from node.segmentation.bundle import bundle_sha256, open_bundle, verify
+from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle, a_head, change_manifest
+
+
+def test_the_shipped_bundle_opens_and_segments() -> None:
+    bundle, head = open_bundle(INTENSITY), a_head()
+    seen: list[float] = []
+    labels = bundle.segment(head, seen.append)
+    assert labels.grid is head.grid
+    assert labels.array.dtype == np.uint8
+    assert set(np.unique(labels.array)) == {0, 1, 2, 3}
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_the_result_is_the_same_every_time() -> None:
+    bundle = open_bundle(INTENSITY)
+    first, second = bundle.segment(a_head()), bundle.segment(a_head())
+    assert np.array_equal(first.array, second.array)
+
+
+def test_the_hash_covers_every_file_and_its_name(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path)
+    before = bundle_sha256(bundle)
+    assert before == open_bundle(bundle).sha256 == bundle_sha256(INTENSITY)
+    card = bundle / "docs/README.md"
+    card.write_text(card.read_text() + ".")
+    changed = bundle_sha256(bundle)
+    card.rename(bundle / "docs/readme.md")
+    assert len({before, changed, bundle_sha256(bundle)}) == 3
+
+
+def test_a_bundle_without_its_weights_is_missing_and_says_how_to_get_them() -> None:
+    with pytest.raises(BundleMissing, match="segnode models import FOLDER"):
+        open_bundle(CASCADE)
+
+
+def test_a_folder_that_is_not_there_is_a_missing_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing):
+        open_bundle(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "docs/README.md", "configs/inference.json"])
+def test_a_bundle_without_a_file_of_the_layout_is_refused(tmp_path: Path, name: str) -> None:
+    bundle = a_bundle(tmp_path)
+    (bundle / name).unlink()
+    with pytest.raises(BundleInvalid, match=name):
+        verify(bundle)
+
+
+def test_a_file_among_the_weights_that_the_manifest_does_not_know_is_refused(
+    tmp_path: Path,
+) -> None:
+    bundle = a_bundle(tmp_path)
+    (bundle / "models").mkdir()
+    (bundle / "models/extra.pt").write_bytes(b"x")
+    with pytest.raises(BundleInvalid, match="extra"):
+        verify(bundle)
+
+
+def test_altered_weights_are_refused(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path, CASCADE)
+    (bundle / "models").mkdir()
+    for name in verify_names(bundle):
+        (bundle / name).write_bytes(b"not the weights")
+    with pytest.raises(BundleInvalid, match="not what the manifest says"):
+        verify(bundle)
+
+
+def test_weights_of_which_some_are_absent_are_refused(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path, CASCADE)
+    (bundle / "models").mkdir()
+    (bundle / "models/wt_ax.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleInvalid, match="absent"):
+        verify(bundle)
+
+
+def verify_names(bundle: Path) -> list[str]:
+    with pytest.raises(BundleMissing):
+        verify(bundle)
+    return [
+        f"models/{region}_{view}.safetensors"
+        for region in ("wt", "tc", "en")
+        for view in ("ax", "sg", "cr")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"engine_options": {"speed": 1}}, "engine_options.speed"),
+        ({"engine_options": {"edge_share": 2}}, "engine_options.edge_share"),
+        ({"weights": {"models/x.safetensors": "0" * 64}}, "not those of intensity"),
+        ({"roles": ["T1", "T2"]}, "all four roles"),
+    ],
+)
+def test_what_does_not_fit_the_engine_is_refused(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    bundle = a_bundle(tmp_path)
+    change_manifest(bundle, lambda segnode: segnode.update(change))
+    with pytest.raises(BundleInvalid, match=words):
+        verify(bundle)
+
+
+def test_the_cascade_refuses_channels_in_another_order_than_it_was_trained_with(
+    tmp_path: Path,
+) -> None:
+    bundle = a_bundle(tmp_path, CASCADE)
+    change_manifest(bundle, lambda s: s.update(roles=["T1", "FLAIR", "T1C", "T2"]))
+    with pytest.raises(BundleInvalid, match="order"):
+        verify(bundle)
+
+
+def test_a_missing_role_is_named() -> None:
+    head = a_head()
+    without: dict[Role, Volume] = {
+        role: v for role, v in head.channels.items() if role is not Role.T2
+    }
+    with pytest.raises(RoleMissing, match="T2"):
+        open_bundle(INTENSITY).segment(replace(head, channels=without))
+
+
+def test_an_input_of_another_spacing_is_a_mistake_of_the_caller() -> None:
+    head = a_head()
+    grid = Grid(shape=head.grid.shape, affine=np.diag([2.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(ValueError, match="mm"):
+        open_bundle(INTENSITY).segment(replace(head, grid=grid))
+
+
+def test_labels_of_the_engine_are_translated(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path)
+    change_manifest(bundle, lambda s: s.update(labels={"0": 0, "1": 3, "2": 2, "3": 1}))
+    plain = open_bundle(INTENSITY).segment(a_head()).array
+    swapped = open_bundle(bundle).segment(a_head()).array
+    assert np.array_equal(swapped == 3, plain == 1)
+    assert np.array_equal(swapped == 1, plain == 3)
+
+
+def test_labels_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path)
+    change_manifest(bundle, lambda s: s.update(labels={"0": 0, "1": 1, "2": 2}))
+    with pytest.raises(BundleInvalid, match=r"labels \[3\]"):
+        open_bundle(bundle).segment(a_head())
+
+
+def test_opening_a_bundle_loads_neither_torch_nor_scipy_nor_simpleitk() -> None:
+    code = (
+        "import sys, pathlib, node.segmentation.library, node.segmentation.importing\n"
+        "from node.segmentation.bundle import open_bundle\n"
+        f"open_bundle(pathlib.Path({str(INTENSITY)!r}))\n"
+        "sys.exit(bool({'torch', 'scipy', 'SimpleITK', 'monai'} & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], check=False, cwd=INTENSITY.parents[1])
+    assert finished.returncode == 0
+
+
+@pytest.mark.slow
+def test_monai_runs_the_bundle_by_its_inference_config(tmp_path: Path) -> None:
+    head = a_head()
+    for role, volume in head.channels.items():
+        save_volume(volume, tmp_path / f"{role}.safetensors")
+    save_volume(head.brain, tmp_path / "brain.safetensors")
+    arguments = {
+        "config_file": str(INTENSITY / "configs/inference.json"),
+        "meta_file": str(INTENSITY / "configs/metadata.json"),
+        "bundle_root": str(INTENSITY),
+        "dataset_dir": str(tmp_path),
+        "output_dir": str(tmp_path / "eval"),
+    }
+    code = f"from monai.bundle import run\nrun(**{arguments!r})"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, check=True, cwd=INTENSITY.parents[1], capture_output=True)
+    labels: Volume = load_volume(tmp_path / "eval/labels.safetensors")
+    assert np.array_equal(labels.array, open_bundle(INTENSITY).segment(head).array)

@@ -1,0 +1,245 @@
+"""The cascade around the networks: views, boxes, clean-up, fusion."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from node.domain.errors import BundleInvalid
+from node.segmentation import ca_cnn
+from node.segmentation.ca_cnn import (
+    CORE,
+    ENHANCING,
+    VIEWS,
+    WHOLE,
+    CascadeEngine,
+    Image,
+    Stage,
+    View,
+    cascade,
+    fused,
+    in_one_view,
+    normalised,
+    region,
+)
+from node.segmentation.options import CASCADE_WEIGHTS, CascadeOptions
+from node.segmentation.postprocess import Mask
+from tests.unit.segmentation.ca_cnn_reference import random_weights
+
+SHAPE = (30, 34, 38)
+
+
+def quiet(_: float) -> None:
+    """Take progress."""
+
+
+def cube(start: int, stop: int) -> Mask:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[start:stop, start:stop, start:stop] = True
+    return mask
+
+
+def an_image(*masks: Mask) -> Image:
+    """Return four channels that carry masks, for a finder that thresholds them."""
+    empty = np.zeros(SHAPE, dtype=np.float32)
+    return np.stack([mask.astype(np.float32) for mask in masks] + [empty] * (4 - len(masks)))
+
+
+def reading(stage: Stage, view: View, image: Image) -> Image:
+    """Find a region by reading it from its channel of the image; the view is turned already."""
+    del view
+    channel: Image = image[("wt", "tc", "en").index(stage.name)]
+    return channel
+
+
+def regions(whole: Mask, core: Mask, enhancing: Mask) -> tuple[Mask, Mask, Mask]:
+    found = cascade(an_image(whole, core, enhancing), np.ones(SHAPE, dtype=bool), reading, quiet)
+    return found > 0, np.isin(found, (1, 4)), found == 4
+
+
+def test_nested_regions_come_out_as_they_went_in() -> None:
+    whole, core, enhancing = cube(5, 25), cube(9, 20), cube(11, 16)
+    for got, expected in zip(
+        regions(whole, core, enhancing), (whole, core, enhancing), strict=True
+    ):
+        assert np.array_equal(got, expected)
+
+
+def test_every_view_is_turned_back() -> None:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[3:9, 10:30, 4:7] = True
+    assert np.array_equal(region(WHOLE, an_image(mask), reading, quiet), mask)
+
+
+def test_two_of_three_views_decide() -> None:
+    def only_axial_and_sagittal(stage: Stage, view: View, image: Image) -> Image:
+        return reading(stage, view, image) * (view.name != "cr")
+
+    assert region(WHOLE, an_image(cube(5, 9)), only_axial_and_sagittal, quiet).any()
+
+
+def test_core_and_enhancement_are_looked_for_in_boxes_only() -> None:
+    sizes: dict[str, tuple[int, ...]] = {}
+
+    def watching(stage: Stage, view: View, image: Image) -> Image:
+        if view.name == "ax":
+            sizes[stage.name] = image.shape[1:]
+        return reading(stage, view, image)
+
+    cascade(
+        an_image(cube(6, 20), cube(8, 14), cube(9, 12)), np.ones(SHAPE, dtype=bool), watching, quiet
+    )
+    assert sizes == {"wt": SHAPE, "tc": (24, 24, 24), "en": (16, 16, 16)}
+
+
+def test_without_a_whole_tumour_nothing_else_is_looked_for() -> None:
+    asked = []
+
+    def watching(stage: Stage, view: View, image: Image) -> Image:
+        asked.append(stage)
+        return reading(stage, view, image)
+
+    image = an_image(cube(0, 0), cube(5, 9), cube(5, 9))
+    assert not cascade(image, np.ones(SHAPE, dtype=bool), watching, quiet).any()
+    assert set(asked) == {WHOLE}
+
+
+def test_several_small_components_leave_the_largest() -> None:
+    whole, core, _ = regions(cube(3, 8) | cube(15, 21), cube(16, 20), cube(0, 0))
+    assert np.array_equal(whole, cube(15, 21))
+    assert core.any()
+
+
+def test_without_a_core_enhancement_is_looked_for_in_the_whole_tumour() -> None:
+    _, core, enhancing = regions(cube(5, 25), cube(0, 0), cube(9, 14))
+    assert np.array_equal(core, enhancing)
+    assert np.array_equal(enhancing, cube(9, 14))
+
+
+def test_a_speck_of_enhancement_is_dropped() -> None:
+    whole, core, enhancing = regions(cube(5, 25), cube(9, 20), cube(10, 13))
+    assert not enhancing.any()
+    assert (whole.sum(), core.sum()) == (8000, 1331)
+
+
+def test_nothing_is_found_outside_the_brain() -> None:
+    inside = ~cube(20, 30)
+    image = an_image(cube(5, 25), cube(9, 24), cube(11, 24))
+    labels = cascade(image, inside, reading, quiet)
+    assert not labels[postprocess_shell(inside)].any()
+
+
+def postprocess_shell(inside: Mask) -> Mask:
+    """Return what is two voxels beyond the brain; the closing may reach one voxel over."""
+    deep = ~inside
+    for axis in range(3):
+        deep = deep & np.roll(deep, 2, axis) & np.roll(deep, -2, axis)
+    return deep
+
+
+def test_a_core_that_lies_mostly_outside_the_whole_tumour_is_dropped() -> None:
+    whole, core = cube(3, 16), cube(15, 25)
+    got_whole, got_core, _ = fused(whole, core, np.zeros_like(core))
+    assert not got_core.any()
+    assert np.array_equal(got_whole, whole)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_fused_regions_are_always_nested(seed: int) -> None:
+    masks = np.random.default_rng(seed).random((3, 8, 8, 8)) < 0.3
+    whole, core, enhancing = fused(*masks)
+    assert not np.any(core & ~whole)
+    assert not np.any(enhancing & ~core)
+
+
+def test_progress_rises_to_one() -> None:
+    seen: list[float] = []
+    image = an_image(cube(5, 25), cube(9, 20), cube(11, 16))
+    cascade(image, np.ones(SHAPE, dtype=bool), reading, seen.append)
+    assert seen == sorted(seen)
+    assert len(seen) == 9
+    assert seen[-1] == pytest.approx(1.0)
+
+
+def test_positive_voxels_get_mean_zero_and_deviation_one_and_the_rest_noise() -> None:
+    rng = np.random.default_rng(0)
+    channels = np.where(
+        rng.random((4, 20, 20, 20)) < 0.5, 300 + rng.normal(0, 40, (4, 20, 20, 20)), 0
+    )
+    scored = normalised(channels.astype(np.float32), np.random.default_rng(1))
+    for image, channel in zip(scored, channels, strict=True):
+        assert image[channel > 0].mean() == pytest.approx(0, abs=1e-4)
+        assert image[channel > 0].std() == pytest.approx(1, abs=1e-4)
+        assert image[channel == 0].std() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("plane", [(7, 9), (8, 8), (13, 30)])
+def test_a_plane_lies_in_the_middle_of_noise_and_comes_back_at_its_place(
+    plane: tuple[int, int],
+) -> None:
+    image = np.random.default_rng(0).normal(0, 1, (4, 3, *plane)).astype(np.float32)
+    seen = []
+
+    def network(slabs: torch.Tensor) -> torch.Tensor:
+        seen.append(slabs)
+        first = slabs[:, 4:-4, :, :, :1]
+        return torch.cat([torch.zeros_like(first), first], dim=-1)
+
+    probability = in_one_view(network, image, (12, 16), np.random.default_rng(0))
+    assert np.allclose(probability, 1 / (1 + np.exp(-image[0])), atol=1e-6)
+    (slabs,) = seen
+    rows, columns = slabs.shape[2:4]
+    assert slabs.shape == (1, 11, rows, columns, 4)
+    assert rows % 4 == columns % 4 == 0
+    assert rows >= max(plane[0], 12)
+    assert columns >= max(plane[1], 16)
+
+
+@pytest.fixture(scope="module")
+def random_cascade(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write nine networks of the right shape that never learned anything."""
+    folder = tmp_path_factory.mktemp("weights")
+    for seed, name in enumerate(CASCADE_WEIGHTS):
+        weights = random_weights("B" if name.startswith("en") else "A", seed)
+        save_file({f"Scope/{key}": value for key, value in weights.items()}, folder / name)
+    return folder
+
+
+def test_the_engine_runs_and_repeats_itself_exactly(
+    random_cascade: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [replace(view, least_whole=(16, 16), least_part=(16, 16)) for view in VIEWS]
+    monkeypatch.setattr(ca_cnn, "VIEWS", tuple(small))
+    rng = np.random.default_rng(0)
+    brain = np.zeros((12, 14, 13), dtype=bool)
+    brain[4:8, 4:10, 4:9] = True
+    channels = np.where(brain, rng.uniform(1, 100, (4, *brain.shape)), 0).astype(np.float32)
+    engine = CascadeEngine(random_cascade, CascadeOptions())
+    first = engine(channels, brain, (1.0, 1.0, 1.0), quiet)
+    second = engine(channels, brain, (1.0, 1.0, 1.0), quiet)
+    assert first.shape == brain.shape
+    assert set(np.unique(first)) <= {0, 1, 2, 4}
+    assert np.array_equal(first, second)
+
+
+def test_an_empty_brain_needs_no_network(tmp_path: Path) -> None:
+    nothing = np.zeros((4, 5, 5, 5), dtype=np.float32)
+    engine = CascadeEngine(tmp_path, CascadeOptions())
+    assert not engine(nothing, nothing[0] > 0, (1.0, 1.0, 1.0), quiet).any()
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_file({"Scope/x": torch.zeros(1)}, tmp_path / "wt_ax.safetensors")
+    channels = np.ones((4, 12, 12, 12), dtype=np.float32)
+    engine = CascadeEngine(tmp_path, CascadeOptions())
+    with pytest.raises(BundleInvalid, match="type A"):
+        engine(channels, channels[0] > 0, (1.0, 1.0, 1.0), quiet)
+
+
+def test_the_stages_share_the_work_without_a_gap() -> None:
+    assert (WHOLE.begins, WHOLE.ends, CORE.ends, ENHANCING.ends) == (0, CORE.begins, 0.95, 1)

@@ -1,0 +1,78 @@
+"""Importing a bundle: whole, checked, in one step, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from node.domain.errors import BundleInvalid, BundleMissing
+from node.segmentation.bundle import bundle_sha256
+from node.segmentation.importing import PUBLISHED_LICENCE, import_bundle
+from node.segmentation.options import CASCADE_WEIGHTS
+from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle
+
+
+def test_a_bundle_is_copied_as_it_is(tmp_path: Path) -> None:
+    made = import_bundle(INTENSITY, tmp_path / "models")
+    assert made == tmp_path / "models/intensity-glioma"
+    assert bundle_sha256(made) == bundle_sha256(INTENSITY)
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+def test_an_older_bundle_of_the_same_name_is_replaced(tmp_path: Path) -> None:
+    made = import_bundle(INTENSITY, tmp_path)
+    (made / "docs/README.md").write_text("old")
+    (made / "left-over").write_text("old")
+    assert bundle_sha256(import_bundle(INTENSITY, tmp_path)) == bundle_sha256(INTENSITY)
+
+
+def test_a_refused_import_leaves_what_was_there(tmp_path: Path) -> None:
+    made = import_bundle(INTENSITY, tmp_path / "models")
+    source = a_bundle(tmp_path)
+    (source / "LICENSE").unlink()
+    with pytest.raises(BundleInvalid, match="LICENSE"):
+        import_bundle(source, tmp_path / "models")
+    assert bundle_sha256(made) == bundle_sha256(INTENSITY)
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
+def test_a_read_only_source_is_imported(tmp_path: Path) -> None:
+    source = a_bundle(tmp_path)
+    (source / "docs").chmod(0o555)
+    (source / "docs/README.md").chmod(0o444)
+    made = import_bundle(source, tmp_path / "models")
+    (made / "docs/README.md").write_text("can be changed")
+    (source / "docs").chmod(0o755)
+
+
+def test_a_bundle_with_links_is_refused(tmp_path: Path) -> None:
+    source = a_bundle(tmp_path)
+    (source / "docs/elsewhere").symlink_to("/etc/passwd")
+    with pytest.raises(BundleInvalid, match="links"):
+        import_bundle(source, tmp_path / "models")
+
+
+def test_a_bundle_without_its_weights_cannot_be_imported(tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing):
+        import_bundle(CASCADE, tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(BundleInvalid, match="neither"):
+        import_bundle(tmp_path, tmp_path / "models")
+    with pytest.raises(BundleMissing):
+        import_bundle(tmp_path / "absent", tmp_path / "models")
+
+
+def test_arrays_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "arrays"
+    source.mkdir()
+    (source / PUBLISHED_LICENCE).write_text("licence")
+    for name in CASCADE_WEIGHTS:
+        (source / name).write_bytes(b"made up")
+    with pytest.raises(BundleInvalid, match=r"wt_ax\..* is not the published file"):
+        import_bundle(source, tmp_path / "models")
+    (source / "wt_ax.safetensors").unlink()
+    with pytest.raises(BundleInvalid, match=r"wt_ax\..* absent"):
+        import_bundle(source, tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []

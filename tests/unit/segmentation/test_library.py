@@ -1,0 +1,57 @@
+"""Which bundles are installed, and in what state."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from node.domain.errors import BundleInvalid, BundleMissing
+from node.segmentation.bundle import bundle_sha256
+from node.segmentation.library import BundleStatus, find, find_bundles
+from tests.unit.segmentation.bundles import CASCADE, INTENSITY, MODELS, a_bundle
+
+
+def test_the_shipped_models_are_listed_with_their_state() -> None:
+    found = {str(bundle.name): bundle for bundle in find_bundles([MODELS])}
+    assert found["intensity-glioma"].status is BundleStatus.READY
+    assert found["intensity-glioma"].sha256 == bundle_sha256(INTENSITY)
+    cascade = found["ca-cnn-brats17"]
+    assert cascade.status is BundleStatus.WEIGHTS_NOT_INSTALLED
+    assert "segnode models import" in cascade.problem
+
+
+def test_a_damaged_bundle_is_listed_with_its_problem(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path)
+    (bundle / "configs/metadata.json").write_text("{}")
+    (summary,) = find_bundles([tmp_path])
+    assert summary.status is BundleStatus.INVALID
+    assert (summary.name, summary.version) == ("intensity-glioma", "")
+    assert "Field required" in summary.problem
+
+
+def test_other_folders_and_absent_ones_are_no_bundles(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    assert find_bundles([tmp_path, tmp_path / "absent"]) == ()
+
+
+def test_a_bundle_is_found_by_its_name_and_the_first_folder_wins(tmp_path: Path) -> None:
+    mine = a_bundle(tmp_path)
+    assert find("intensity-glioma", [tmp_path, MODELS]) == mine
+    assert find("intensity-glioma", [MODELS, tmp_path]) == INTENSITY
+
+
+def test_a_usable_bundle_is_preferred_to_a_damaged_one_before_it(tmp_path: Path) -> None:
+    damaged = a_bundle(tmp_path)
+    metadata = json.loads((damaged / "configs/metadata.json").read_text())
+    metadata["segnode"]["surprise"] = True
+    (damaged / "configs/metadata.json").write_text(json.dumps(metadata))
+    assert find("intensity-glioma", [tmp_path, MODELS]) == INTENSITY
+    with pytest.raises(BundleInvalid, match="surprise"):
+        find("intensity-glioma", [tmp_path])
+
+
+def test_a_bundle_without_weights_or_without_folder_is_missing() -> None:
+    with pytest.raises(BundleMissing, match="weights not installed"):
+        find(CASCADE.name, [MODELS])
+    with pytest.raises(BundleMissing, match="no bundle is called other"):
+        find("other", [MODELS])
