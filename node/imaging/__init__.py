@@ -1,0 +1,1 @@
+"""From slices to model input and back: assemble, register, resample, normalise, measure."""

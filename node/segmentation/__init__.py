@@ -1,0 +1,1 @@
+"""Model bundles and what runs them: engines, clean-up, brain extractors."""
