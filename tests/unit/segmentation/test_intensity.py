@@ -103,8 +103,7 @@ def test_the_tumour_of_the_phantom_is_segmented() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 6])
-def test_the_healthy_phantom_stays_empty(seed: int) -> None:
-    head = make_head(seed=seed, tumour=None)
+def test_the_healthy_phantom_stays_empty() -> None:
+    head = make_head(seed=6, tumour=None)  # one with strong coil shading
     labels: Volume = open_bundle(INTENSITY).segment(seen_by_the_model(head))
     assert not labels.array.any()
