@@ -8,6 +8,7 @@ while all of that still holds, so an update of the bundle or of the software com
 import hashlib
 import json
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from node.domain.errors import SpoolDamaged, SpoolUnwritable
@@ -23,21 +24,32 @@ def _record_path(folder: Path, stage: str) -> Path:
     return folder / f"{stage}.json"
 
 
-def read_record(folder: Path, stage: str, *, key: str) -> dict[str, object] | None:
-    """Return a stage's summary when it was made under this key and its files are whole."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """What a stage found (JSON-able) and how long it took."""
+
+    seconds: float
+    summary: dict[str, object]
+
+
+def read_record(folder: Path, stage: str, *, key: str | None) -> StageRecord | None:
+    """Return a stage's record when it was made under this key and its files are whole.
+
+    key: None accepts a record of any key.
+    """
     try:
         content = json.loads(_record_path(folder, stage).read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(content, dict) or content.get("key") != key:
+    if not isinstance(content, dict) or key not in {None, content.get("key")}:
         return None
     files: dict[str, str] = content["files"]
     whole = all(
         (folder / name).is_file() and file_sha256(folder / name) == sha256
         for name, sha256 in files.items()
     )
-    summary: dict[str, object] = content["summary"]
-    return summary if whole else None
+    record = StageRecord(seconds=content["seconds"], summary=content["summary"])
+    return record if whole else None
 
 
 def record_sha256(folder: Path, stage: str) -> str:
@@ -50,14 +62,14 @@ def record_sha256(folder: Path, stage: str) -> str:
 
 
 def write_record(
-    folder: Path, stage: str, *, key: str, names: tuple[str, ...], summary: dict[str, object]
+    folder: Path, stage: str, record: StageRecord, *, key: str, names: tuple[str, ...]
 ) -> None:
     """Close a stage: hash its files and write the record, durable before it is visible.
 
     Raises SpoolUnwritable.
     """
     files = {name: file_sha256(folder / name) for name in names}
-    text = json.dumps({"key": key, "files": files, "summary": summary}, indent=1)
+    text = json.dumps({"key": key, "files": files, **asdict(record)}, indent=1)
     write_durably(_record_path(folder, stage), text.encode())
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from threading import Lock
 
 from node.domain.clock import Clock
-from node.domain.errors import ConfigurationInvalid
+from node.domain.errors import DestinationUnknown
 from node.domain.ids import AnalysisId, DestinationName, SeriesInstanceUID
 from node.domain.regions import Role
-from node.domain.study import AnalysisOrder, AnalysisRecord
+from node.domain.study import AnalysisOrder, AnalysisRecord, StoredInstance
 from node.imaging.brain import BrainExtractor
 from node.imaging.volume import Volume
 from node.segmentation.bundle import Bundle, open_bundle
@@ -56,12 +56,20 @@ class Bench:
     def destinations(self, order: AnalysisOrder) -> tuple[DestinationName, ...]:
         """Return where the results go: as the rule says, or everywhere when it names none.
 
-        Raises ConfigurationInvalid for a name that the configuration does not know.
+        Raises DestinationUnknown for a name that the configuration does not know, and when
+        there is no destination at all.
         """
         unknown = [name for name in order.destinations if name not in self.known_destinations]
         if unknown:
             message = f"the rule {order.rule} names unknown destinations: {', '.join(unknown)}"
-            raise ConfigurationInvalid(message)
+            raise DestinationUnknown(message)
+        if not self.known_destinations:
+            message = "no destination is configured, so nobody would see the result"
+            raise DestinationUnknown(message)
+        return self.wanted(order)
+
+    def wanted(self, order: AnalysisOrder) -> tuple[DestinationName, ...]:
+        """Return where the results are to go, whether the configuration knows it or not."""
         return order.destinations or self.known_destinations
 
 
@@ -72,8 +80,19 @@ class Job:
     bench: Bench
     record: AnalysisRecord
     folder: Path
-    files: Mapping[Role, tuple[Path, ...]] = field(default_factory=dict)
-    """DICOM files of each role's series, absolute, in no particular order."""
+    instances: Mapping[Role, tuple[StoredInstance, ...]] = field(default_factory=dict)
+    """What is stored of each role's series, in no particular order."""
+
+    def files(self, role: Role) -> tuple[Path, ...]:
+        """Return the DICOM files of a role's series."""
+        return tuple(self.bench.spool.path(i.path) for i in self.instances[role])
+
+    def verify(self, role: Role) -> tuple[Path, ...]:
+        """Return the files of a role once their bytes are found to be what was received.
+
+        Raises SpoolDamaged.
+        """
+        return tuple(self.bench.spool.verify(i.path, i.sha256) for i in self.instances[role])
 
     @property
     def bundle(self) -> Bundle:
@@ -83,7 +102,7 @@ class Job:
     @property
     def reference_files(self) -> tuple[Path, ...]:
         """Files of the reference role's series."""
-        return self.files[self.record.order.reference]
+        return self.files(self.record.order.reference)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -100,9 +119,10 @@ def open_job(bench: Bench, analysis_id: AnalysisId) -> Job:
     """
     record = bench.ledger.analyses.get(analysis_id)
     roles: dict[SeriesInstanceUID, Role] = {uid: role for role, uid in record.order.roles}
-    instances = bench.ledger.studies.instances_of(record.order.study_instance_uid, tuple(roles))
-    files = {
-        role: tuple(bench.spool.path(instance.path) for instance in instances[uid])
-        for uid, role in roles.items()
-    }
-    return Job(bench=bench, record=record, folder=bench.spool.work_folder(analysis_id), files=files)
+    stored = bench.ledger.studies.instances_of(record.order.study_instance_uid, tuple(roles))
+    return Job(
+        bench=bench,
+        record=record,
+        folder=bench.spool.work_folder(analysis_id),
+        instances={role: stored[uid] for uid, role in roles.items()},
+    )

@@ -4,17 +4,24 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
-from node.analysis.artefacts import read_record, record_sha256, stage_key, write_record
+from node.analysis.artefacts import (
+    StageRecord,
+    read_record,
+    record_sha256,
+    stage_key,
+    write_record,
+)
 from node.analysis.bench import Bench, Job, open_job
 from node.analysis.stages import STAGES, Stage, stage_named
-from node.domain.errors import SegnodeError, StepCrashed
+from node.domain.errors import LedgerUnavailable, SegnodeError, StepCrashed
 from node.domain.ids import AnalysisId
-from node.domain.states import AnalysisState
+from node.domain.states import AnalysisState, DeliveryState
 from node.domain.study import Reason
 
 log = logging.getLogger(__name__)
 
 WHO = "analysis"
+ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.PROVEN})
 
 
 class Outcome(StrEnum):
@@ -39,12 +46,14 @@ def run_stage(bench: Bench, analysis_id: AnalysisId, name: str) -> StageOutcome:
     Whatever goes wrong with the input, the site or ourselves becomes a FAILED analysis with a
     reason. Raises LedgerUnavailable only: without the ledger nothing can be said.
     """
-    if not bench.ledger.analyses.is_current(analysis_id):
-        reason = Reason(code="superseded", text="late images opened a new revision")
-        _move(bench, analysis_id, AnalysisState.CANCELLED, reason)
-        return StageOutcome(outcome=Outcome.SUPERSEDED, reason=reason)
     try:
-        _run_or_reuse(bench, analysis_id, stage_named(name))
+        job = open_job(bench, analysis_id)
+        # Asked after the images were read, so that none of a later revision is among them.
+        if not bench.ledger.analyses.is_current(analysis_id):
+            return _superseded(bench, analysis_id)
+        _run_or_reuse(job, stage_named(name))
+    except LedgerUnavailable:
+        raise
     except SegnodeError as error:
         return _failed(bench, analysis_id, error)
     except Exception as error:
@@ -54,17 +63,33 @@ def run_stage(bench: Bench, analysis_id: AnalysisId, name: str) -> StageOutcome:
     return StageOutcome(outcome=Outcome.DONE)
 
 
-def _run_or_reuse(bench: Bench, analysis_id: AnalysisId, stage: Stage) -> None:
-    job = open_job(bench, analysis_id)
-    key = stage_key(_upstream(job, stage), stage.parameters(job))
-    if read_record(job.folder, stage.name, key=key) is not None:
+def _run_or_reuse(job: Job, stage: Stage) -> None:
+    analyses, clock = job.bench.ledger.analyses, job.bench.clock
+    analysis_id = job.record.order.analysis_id
+    # What an archive has a part of is never made anew: its objects have their identifiers.
+    key = None if _is_partly_sent(job) else _key(job, stage)
+    found = read_record(job.folder, stage.name, key=key)
+    if found is not None:
+        seconds = {step.step: step.seconds for step in analyses.steps(analysis_id)}
+        if seconds.get(stage.name) is None:  # the process died between record and ledger
+            analyses.begin_step(analysis_id, stage.name, clock.now())
+            analyses.end_step(analysis_id, stage.name, found.seconds, found.summary)
         return
-    bench.ledger.analyses.begin_step(analysis_id, stage.name, bench.clock.now())
-    started = bench.clock.monotonic()
+    analyses.begin_step(analysis_id, stage.name, clock.now())
+    started = clock.monotonic()
     names, summary = stage.work(job)
-    write_record(job.folder, stage.name, key=key, names=names, summary=summary)
-    seconds = bench.clock.monotonic() - started
-    bench.ledger.analyses.end_step(analysis_id, stage.name, seconds, summary)
+    record = StageRecord(seconds=clock.monotonic() - started, summary=summary)
+    write_record(job.folder, stage.name, record, key=_key(job, stage), names=names)
+    analyses.end_step(analysis_id, stage.name, record.seconds, summary)
+
+
+def _is_partly_sent(job: Job) -> bool:
+    deliveries = job.bench.ledger.deliveries.of(job.record.order.analysis_id)
+    return any(delivery.state in ARRIVED for delivery in deliveries)
+
+
+def _key(job: Job, stage: Stage) -> str:
+    return stage_key(_upstream(job, stage), stage.parameters(job))
 
 
 def _upstream(job: Job, stage: Stage) -> str:
@@ -83,12 +108,24 @@ def _move(bench: Bench, analysis_id: AnalysisId, to: AnalysisState, reason: Reas
     bench.ledger.analyses.move(analysis_id, to, reason=reason, who=WHO, now=bench.clock.now())
 
 
-def start(bench: Bench, analysis_id: AnalysisId) -> None:
-    """Record that an executor took the analysis."""
-    if bench.ledger.analyses.get(analysis_id).state is AnalysisState.QUEUED:
+def start(bench: Bench, analysis_id: AnalysisId) -> StageOutcome:
+    """Record that an executor took the analysis, and that its result has somewhere to go."""
+    record = bench.ledger.analyses.get(analysis_id)
+    if record.state is AnalysisState.QUEUED:
         _move(bench, analysis_id, AnalysisState.RUNNING, None)
+    try:
+        bench.destinations(record.order)
+    except SegnodeError as error:
+        return _failed(bench, analysis_id, error)
+    return StageOutcome(outcome=Outcome.DONE)
 
 
 def finish_encoding(bench: Bench, analysis_id: AnalysisId) -> None:
     """Record that all objects are made and gated."""
     _move(bench, analysis_id, AnalysisState.ENCODED, None)
+
+
+def _superseded(bench: Bench, analysis_id: AnalysisId) -> StageOutcome:
+    reason = Reason(code="superseded", text="late images opened a new revision")
+    _move(bench, analysis_id, AnalysisState.CANCELLED, reason)
+    return StageOutcome(outcome=Outcome.SUPERSEDED, reason=reason)

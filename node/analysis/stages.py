@@ -46,10 +46,10 @@ class Stage:
 
 
 def assemble_series(job: Job) -> StageResult:
-    """Make one volume of each role's series. Raises SeriesUnusable."""
+    """Make one volume of each role's series. Raises SeriesUnusable, SpoolDamaged."""
     summary: dict[str, object] = {}
     for role in job.roles:
-        volume = assemble(job.files[role])
+        volume = assemble(job.verify(role))
         save_volume(volume, job.folder / f"{role}.volume")
         summary[role] = {
             "shape": list(volume.grid.shape),
@@ -159,7 +159,7 @@ def encode_objects(job: Job) -> StageResult:
     reference = load_volume(job.folder / f"{job.roles[0]}.volume")
     labels = load_volume(job.folder / "labels.volume")
     context = result_context(job, labels)
-    others = tuple(path for role in job.roles[1:] for path in job.files[role])
+    others = tuple(path for role in job.roles[1:] for path in job.files(role))
     seg = encode_seg(labels, job.reference_files, others, context)
     overlay = encode_overlay(
         labels,

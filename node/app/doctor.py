@@ -64,6 +64,11 @@ def _rules_and_bundles(settings: Settings) -> tuple[Finding, ...]:
         return f"version {manifest.version}, whole"
 
     return (
-        check_rules(folder, tuple(book.errors().values()), [rule.name for rule in rules]),
+        check_rules(
+            folder,
+            tuple(book.errors().values()),
+            {rule.name: rule.destinations for rule in rules},
+            settings.destinations,
+        ),
         *check_bundles({rule.name: rule.bundle for rule in rules}, verified),
     )

@@ -5,6 +5,7 @@ misspelt one is not silently without effect.
 """
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,9 +59,13 @@ class Destination(Section):
 
 
 class Work(Section):
-    """The executing half. executor_id must differ between machines and stay the same."""
+    """The executing half.
 
-    executor_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")] = "local"
+    executor_id: differs between machines and stays the same over restarts; by default the
+    host's name, and "local" on SQLite, where there is one.
+    """
+
+    executor_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{0,64}$")] = ""
     analyses_at_once: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     polling_s: Annotated[float, Field(gt=0, le=60)] = 0.2
@@ -105,6 +110,11 @@ class Settings(Section):
         if self.database.startswith(prefix) and self.database != prefix:
             return prefix + str(self.resolve(Path(self.database.removeprefix(prefix))))
         return self.database
+
+    @property
+    def executor_id(self) -> str:
+        """The name under which this machine's work is taken up again after a restart."""
+        return self.work.executor_id or ("local" if self.is_embedded else socket.gethostname())
 
     @property
     def is_embedded(self) -> bool:

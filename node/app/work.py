@@ -46,7 +46,7 @@ def work(settings: Settings, stop: threading.Event) -> None:
         )
         flow = Flow(bench=bench, peers=peers, backoff=Backoff(**settings.retry.model_dump()))
         options = ExecutorOptions(
-            executor_id=settings.work.executor_id,
+            executor_id=settings.executor_id,
             polling_s=settings.work.polling_s,
             analyses_at_once=settings.work.analyses_at_once,
         )

@@ -15,6 +15,7 @@ from node.store.spool import Spool
 
 WHO = "delivery"
 OPEN = frozenset({DeliveryState.PENDING, DeliveryState.RETRY})
+ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.PROVEN})
 LOST = frozenset({DeliveryState.DEAD, DeliveryState.REFUSED})
 
 
@@ -35,6 +36,8 @@ def send_open(
     peer: None when the configuration no longer knows the destination. Never raises for a
     peer's fault: a peer that cannot be reached leaves everything open.
     """
+    if withdraw_if_superseded(analysis_id, ledger, clock):
+        return Lane.LOST
     records = _of(ledger, analysis_id, name)
     waiting = {spool.path(record.path): record for record in records if record.state in OPEN}
     try:
@@ -69,21 +72,42 @@ def lane_of(records: Sequence[DeliveryRecord]) -> Lane:
     return Lane.LOST if states & LOST else Lane.DONE
 
 
-def close_analysis(analysis_id: AnalysisId, ledger: Ledger, clock: Clock) -> None:
-    """Set the analysis DELIVERED or FAILED once no destination has anything open."""
+def withdraw_if_superseded(analysis_id: AnalysisId, ledger: Ledger, clock: Clock) -> bool:
+    """Cancel an analysis whose revision is over, unless an archive has a part of its result."""
+    if ledger.analyses.is_current(analysis_id):
+        return False
     records = ledger.deliveries.of(analysis_id)
+    if any(record.state in ARRIVED for record in records):
+        return False
+    reason = Reason(code="superseded", text="late images opened a new revision")
+    for record in records:
+        if record.state in OPEN:
+            _move(ledger, record, DeliveryState.DEAD, record.status, reason, clock)
+    state = AnalysisState.CANCELLED
+    ledger.analyses.move(analysis_id, state, reason=reason, who=WHO, now=clock.now())
+    return True
+
+
+def close_analysis(
+    analysis_id: AnalysisId, destinations: Sequence[DestinationName], ledger: Ledger, clock: Clock
+) -> None:
+    """Set the analysis DELIVERED or FAILED once none of its destinations has anything open."""
+    records = [r for r in ledger.deliveries.of(analysis_id) if r.destination in destinations]
     lane = lane_of(records)
     if lane is Lane.OPEN or ledger.analyses.get(analysis_id).state is not AnalysisState.ENCODED:
         return
     if lane is Lane.DONE:
-        to, reason = AnalysisState.DELIVERED, None
-    else:
-        lost = [record for record in records if record.state in LOST]
-        names = ", ".join(sorted({record.destination for record in lost}))
-        first = lost[0].reason or Reason(code=DestinationUnreachable.code, text="lost")
-        text = f"{len(lost)} of {len(records)} objects did not reach {names}: {first.text}"
-        to, reason = AnalysisState.FAILED, Reason(code=first.code, text=text)
-    ledger.analyses.move(analysis_id, to, reason=reason, who=WHO, now=clock.now())
+        ledger.analyses.move(
+            analysis_id, AnalysisState.DELIVERED, reason=None, who=WHO, now=clock.now()
+        )
+        return
+    lost = [record for record in records if record.state in LOST]
+    names = ", ".join(sorted({record.destination for record in lost}))
+    first = lost[0].reason or Reason(code=DestinationUnreachable.code, text="lost")
+    text = f"{len(lost)} of {len(records)} objects did not reach {names}: {first.text}"
+    reason = Reason(code=first.code, text=text)
+    state = AnalysisState.FAILED
+    ledger.analyses.move(analysis_id, state, reason=reason, who=WHO, now=clock.now())
 
 
 def _of(

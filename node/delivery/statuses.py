@@ -3,6 +3,7 @@
 from node.domain.errors import DestinationRefused, DestinationUnreachable
 from node.domain.states import DeliveryState
 from node.domain.study import Reason
+from node.net.scu import NO_CONTEXT
 
 SUCCESS = 0x0000
 DUPLICATE_SOP_INSTANCE = 0x0111
@@ -21,8 +22,11 @@ def judge_status(status: int | None, error: str | None) -> tuple[DeliveryState, 
     """Turn an answer into the delivery's next state and a reason.
 
     status is None when there was no answer; error then says why. A warning means that the
-    object is there. Out of resources passes by itself; every other failure does not.
+    object is there. Out of resources passes by itself; every other failure does not, and no
+    more does an archive that offers no presentation context for the object.
     """
+    if status is None and error == NO_CONTEXT:
+        return DeliveryState.REFUSED, Reason(code=DestinationRefused.code, text=NO_CONTEXT)
     if status is None:
         text = error or "no answer"
         return DeliveryState.RETRY, Reason(code=DestinationUnreachable.code, text=text)

@@ -11,7 +11,7 @@ SegnodeError
 │   │   ├── NoGeometry, ShearedGeometry, UndecodablePixels
 │   └── StudyUnusable       RoleMissing, RegistrationFailed, BrainNotFound, RegionImplausible
 ├── SiteFault               this machine or its configuration: an administrator acts, then retry
-│   ├── ConfigurationInvalid, RuleInvalid, BundleInvalid, BundleMissing
+│   ├── ConfigurationInvalid, RuleInvalid, DestinationUnknown, BundleInvalid, BundleMissing
 │   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable
 ├── PeerFault               the world's fault: retried
 │   ├── DestinationUnreachable, DestinationRefused
@@ -205,6 +205,13 @@ class RuleInvalid(SiteFault):
     code = "rule-invalid"
     meaning = "The last valid rules stay in force."
     remedy = "Correct the named line of the rule file; it is read again when saved."
+
+
+class DestinationUnknown(SiteFault):
+    """A rule names a destination that the configuration does not have, or there is none."""
+
+    code = "destination-unknown"
+    remedy = "Name the destination in node.yaml or correct the rule, then retry the study."
 
 
 class BundleMissing(SiteFault):

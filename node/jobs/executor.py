@@ -9,21 +9,16 @@ from datetime import timedelta
 
 from dbos import DBOS, DBOSConfig
 
-from node.domain.errors import SegnodeError, StepCrashed
-from node.domain.ids import AnalysisId
-from node.domain.states import AnalysisState
-from node.domain.study import Reason
+from node.domain.errors import SegnodeError
 from node.jobs.names import (
     ANALYSES,
     APPLICATION,
     APPLICATION_VERSION,
     DELIVERIES,
-    analysis_workflow_id,
     serializer,
 )
+from node.jobs.reconcile import reconcile
 from node.jobs.workflows import Flow, register_workflows
-
-ENDED_BADLY = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 log = logging.getLogger(__name__)
 
@@ -94,33 +89,10 @@ def _beat_until(stop: threading.Event, flow: Flow, options: ExecutorOptions) -> 
             reconcile(flow)
         except SegnodeError as error:
             log.warning("heartbeat failed: %s", error.what)
+        except Exception:
+            log.exception("heartbeat failed")
         if stop.wait(options.beat_s):
             return
-
-
-def reconcile(flow: Flow) -> tuple[AnalysisId, ...]:
-    """Fail analyses whose workflow ended without telling the ledger; return their ids.
-
-    That is a defect of ours, or a study that kills the process each time it is taken up.
-    """
-    bench = flow.bench
-    failed = []
-    for state in (AnalysisState.QUEUED, AnalysisState.RUNNING):
-        for record in bench.ledger.analyses.in_state(state):
-            analysis_id = record.order.analysis_id
-            workflow = DBOS.get_workflow_status(analysis_workflow_id(analysis_id, record.attempt))
-            if workflow is None or workflow.status not in ENDED_BADLY:
-                continue
-            text = f"the workflow ended as {workflow.status}"
-            bench.ledger.analyses.move(
-                analysis_id,
-                AnalysisState.FAILED,
-                reason=Reason(code=StepCrashed.code, text=text),
-                who="executor",
-                now=bench.clock.now(),
-            )
-            failed.append(analysis_id)
-    return tuple(failed)
 
 
 def take_over_from_the_dead(flow: Flow, options: ExecutorOptions) -> tuple[str, ...]:
@@ -135,7 +107,7 @@ def take_over_from_the_dead(flow: Flow, options: ExecutorOptions) -> tuple[str, 
             continue
         pending = DBOS.list_workflows(status="PENDING", executor_id=other.executor_id)
         for workflow in pending:
-            DBOS.resume_workflow(workflow.workflow_id)
+            DBOS.resume_workflow(workflow.workflow_id, queue_name=workflow.queue_name)
             taken.append(workflow.workflow_id)
         if pending:
             log.warning("took over %d workflows of executor %s", len(pending), other.executor_id)

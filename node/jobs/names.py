@@ -28,7 +28,7 @@ def analysis_workflow_id(analysis_id: AnalysisId, attempt: int) -> str:
 
 
 def delivery_workflow_id(
-    analysis_id: AnalysisId, attempt: int, destination: DestinationName
+    analysis_id: AnalysisId, attempt: int, destination: DestinationName, number: int
 ) -> str:
-    """Return the id of the one workflow for a destination of an attempt."""
-    return f"{analysis_workflow_id(analysis_id, attempt)}-to-{destination}"
+    """Return the id of the workflow of one send, the number-th to a destination, from 1."""
+    return f"{analysis_workflow_id(analysis_id, attempt)}-to-{destination}-{number}"

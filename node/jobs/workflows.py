@@ -32,11 +32,11 @@ class Backoff:
     longest_s: float = 900.0
     attempts: int = 12
 
-    def waits(self) -> tuple[float, ...]:
-        """Return the wait in seconds after each failed attempt but the last."""
-        return tuple(
-            min(self.first_s * self.factor**i, self.longest_s) for i in range(self.attempts - 1)
-        )
+    def wait_after(self, number: int) -> float | None:
+        """Return the seconds to wait after the number-th failed attempt, None after the last."""
+        if number >= self.attempts:
+            return None
+        return min(self.first_s * self.factor ** (number - 1), self.longest_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,35 +57,45 @@ def register_workflows(flow: Flow) -> None:
     """Tell DBOS the workflows; call before launch."""
     bench = flow.bench
 
-    @DBOS.workflow(name=DELIVER, max_recovery_attempts=RECOVERIES)
-    def deliver(analysis_id: AnalysisId, destination: DestinationName) -> str:
-        lane = _send(flow, analysis_id, destination)
-        for wait_s in flow.backoff.waits():
-            if lane is not Lane.OPEN:
-                break
-            DBOS.sleep(wait_s)
-            lane = _send(flow, analysis_id, destination)
-        if lane is Lane.OPEN:
+    @DBOS.workflow(name=DELIVER)
+    def deliver(
+        analysis_id: AnalysisId, attempt: int, destination: DestinationName, number: int
+    ) -> str:
+        """Send once; what stays open is sent by a successor, so that the lane is free."""
+        lane = _step("send", _send, flow, analysis_id, destination)
+        if lane == Lane.OPEN:
+            wait_s = _step("wait", flow.backoff.wait_after, number)
+            if wait_s is not None:
+                enqueue(analysis_id, attempt, destination, number + 1, wait_s)
+                return lane
             _step("give-up", give_up, analysis_id, destination, bench.ledger, bench.clock)
-        _close(bench, analysis_id)
-        return lane.value
+        _step("close", _close, bench, analysis_id)
+        return lane
+
+    def enqueue(
+        analysis_id: AnalysisId,
+        attempt: int,
+        destination: DestinationName,
+        number: int,
+        in_s: float,
+    ) -> None:
+        workflow_id = delivery_workflow_id(analysis_id, attempt, destination, number)
+        options = SetEnqueueOptions(queue_partition_key=destination, delay_seconds=in_s or None)
+        with SetWorkflowID(workflow_id), options:
+            DBOS.enqueue_workflow(DELIVERIES, deliver, analysis_id, attempt, destination, number)
 
     @DBOS.workflow(name=ANALYSE, max_recovery_attempts=RECOVERIES)
     def analyse(analysis_id: AnalysisId, attempt: int) -> str:
-        _step("start", start, bench, analysis_id)
+        outcome = _step("start", _start, bench, analysis_id)
         for stage in STAGES:
-            outcome = _step(stage.name, _stage, bench, analysis_id, stage.name)
-            if outcome != Outcome.DONE:
-                _step("tidy", tidy, bench, analysis_id)
-                return outcome
-        destinations = _step("encoded", _encoded, bench, analysis_id)
-        for destination in destinations:
-            workflow_id = delivery_workflow_id(analysis_id, attempt, destination)
-            with SetWorkflowID(workflow_id), SetEnqueueOptions(queue_partition_key=destination):
-                DBOS.enqueue_workflow(DELIVERIES, deliver, analysis_id, destination)
-        if not destinations:
-            _close(bench, analysis_id)
-        return Outcome.DONE.value
+            if outcome == Outcome.DONE:
+                outcome = _step(stage.name, _stage, bench, analysis_id, stage.name)
+        if outcome != Outcome.DONE:
+            _step("tidy", tidy, bench, analysis_id)
+            return outcome
+        for destination in _step("encoded", _encoded, bench, analysis_id):
+            enqueue(analysis_id, attempt, destination, 1, 0.0)
+        return outcome
 
 
 def _step(name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -101,9 +111,8 @@ def _step(name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     return DBOS.run_step(options, function, *args, **kwargs)
 
 
-def _close(bench: Bench, analysis_id: AnalysisId) -> None:
-    _step("close", close_analysis, analysis_id, bench.ledger, bench.clock)
-    _step("tidy", tidy, bench, analysis_id)
+def _start(bench: Bench, analysis_id: AnalysisId) -> str:
+    return start(bench, analysis_id).outcome.value
 
 
 def _stage(bench: Bench, analysis_id: AnalysisId, name: str) -> str:
@@ -111,15 +120,22 @@ def _stage(bench: Bench, analysis_id: AnalysisId, name: str) -> str:
 
 
 def _encoded(bench: Bench, analysis_id: AnalysisId) -> list[DestinationName]:
+    """Close the making of objects; give up what a former configuration wanted to send."""
+    destinations = bench.destinations(bench.ledger.analyses.get(analysis_id).order)
     finish_encoding(bench, analysis_id)
-    return list(bench.destinations(bench.ledger.analyses.get(analysis_id).order))
+    for name in {d.destination for d in bench.ledger.deliveries.of(analysis_id)}:
+        if name not in destinations:
+            give_up(analysis_id, name, bench.ledger, bench.clock)
+    return list(destinations)
 
 
-def _send(flow: Flow, analysis_id: AnalysisId, destination: DestinationName) -> Lane:
-    def send() -> str:
-        bench = flow.bench
-        peer = flow.peers.get(destination)
-        lane = send_open(analysis_id, destination, peer, bench.spool, bench.ledger, bench.clock)
-        return lane.value
+def _send(flow: Flow, analysis_id: AnalysisId, destination: DestinationName) -> str:
+    bench, peer = flow.bench, flow.peers.get(destination)
+    lane = send_open(analysis_id, destination, peer, bench.spool, bench.ledger, bench.clock)
+    return lane.value
 
-    return Lane(_step("send", send))
+
+def _close(bench: Bench, analysis_id: AnalysisId) -> None:
+    destinations = bench.wanted(bench.ledger.analyses.get(analysis_id).order)
+    close_analysis(analysis_id, destinations, bench.ledger, bench.clock)
+    tidy(bench, analysis_id)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -93,7 +93,7 @@ def _answers(host: str, port: int) -> bool:
 def check_destinations(peers: Mapping[DestinationName, Peer]) -> Sequence[Finding]:
     """C-ECHO every destination."""
     if not peers:
-        text = "none is configured, so results stay in the spool"
+        text = "none is configured, so no study is analysed"
         return (Finding(check="destinations", grade=Grade.WARN, text=text),)
 
     def echoed(peer: Peer) -> str:
@@ -116,8 +116,18 @@ def check_bundles(
     )
 
 
-def check_rules(folder: Path, errors: Sequence[SegnodeError], names: Sequence[str]) -> Finding:
-    """Check that there are valid rules."""
+def check_rules(
+    folder: Path,
+    errors: Sequence[SegnodeError],
+    destinations: Mapping[str, Sequence[str]],
+    known: Collection[str],
+) -> Finding:
+    """Check that there are valid rules. destinations: by rule name; known: those configured."""
+    names = list(destinations)
+    unknown = {name for wanted in destinations.values() for name in wanted} - set(known)
+    if unknown:
+        text = f"rules name destinations that are not configured: {', '.join(sorted(unknown))}"
+        return Finding(check="rules", grade=Grade.FAULT, text=text)
     if errors:
         text = "; ".join(error.what for error in errors)
         return Finding(check="rules", grade=Grade.FAULT, text=text)

@@ -135,6 +135,8 @@ def _ramp(scored: Image, brain: Mask) -> Image:
     use = np.abs(values) < RAMP_LIMIT
     slopes = np.zeros(4, dtype=np.float32)
     for _ in range(RAMP_ROUNDS):
+        if np.count_nonzero(use) <= slopes.size:
+            break
         slopes = np.linalg.lstsq(terms[use], values[use], rcond=None)[0]
         rest = values - terms @ slopes
         rest -= np.median(rest)

@@ -56,14 +56,26 @@ class Analyses:
         bundle: BundleName,
         inputs_sha256: Sha256,
     ) -> AnalysisRecord | None:
-        """Return the latest DELIVERED analysis of the same inputs, if there is one."""
-        table = schema.analyses
+        """Return the latest analysis of the same inputs whose result an archive has, if any.
+
+        That is a DELIVERED one, or one that is still delivering the rest of its objects.
+        """
+        table, sent = schema.analyses, schema.deliveries
+        arrived = (DeliveryState.SENT.value, DeliveryState.PROVEN.value)
+        is_arriving = (
+            select(sent.c.analysis_id)
+            .where(sent.c.analysis_id == table.c.analysis_id, sent.c.state.in_(arrived))
+            .exists()
+        )
         with self._database.read() as connection:
             row = connection.execute(
                 select(table)
                 .where(table.c.study_instance_uid == study, table.c.rule == rule)
                 .where(table.c.bundle == bundle, table.c.inputs_sha256 == inputs_sha256)
-                .where(table.c.state == AnalysisState.DELIVERED.value)
+                .where(
+                    (table.c.state == AnalysisState.DELIVERED.value)
+                    | ((table.c.state == AnalysisState.ENCODED.value) & is_arriving)
+                )
                 .order_by(table.c.created_at.desc(), table.c.revision.desc())
                 .limit(1)
             ).one_or_none()

@@ -1,13 +1,18 @@
 """/metrics, /healthz and /readyz, served from a thread of `segnode serve`."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from node.domain.errors import ConfigurationInvalid
+
 START_LIMIT_S = 30.0
+LOOK_S = 0.01
 
 
 def make_app(
@@ -43,14 +48,29 @@ class HttpServer:
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, lifespan="off"
+            app, host=host, port=port, log_config=None, access_log=False, lifespan="off"
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def _serve(self) -> None:
+        # uvicorn leaves the program when it cannot bind; `start` says so instead.
+        with suppress(SystemExit):
+            self._server.run()
 
     def start(self) -> None:
-        """Start serving in the background."""
+        """Serve in the background; return when the port is bound.
+
+        Raises ConfigurationInvalid when it cannot be.
+        """
         self._thread.start()
+        limit = time.monotonic() + START_LIMIT_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > limit:
+                host, port = self._server.config.host, self._server.config.port
+                message = f"HTTP: {host}:{port} cannot be listened on"
+                raise ConfigurationInvalid(message)
+            time.sleep(LOOK_S)
 
     def stop(self) -> None:
         """Stop serving and wait for the thread."""

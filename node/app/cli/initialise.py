@@ -49,6 +49,9 @@ destinations: {}
 work:
   # Threads for numeric work; 0 takes what the machine has.
   threads: 0
+  # The name of this machine among several; empty takes the host's name. It must stay the same
+  # over restarts, because it says whose unfinished work is whose.
+  executor_id: ""
   # How many analyses may run at once on this machine.
   analyses_at_once: 1
 

@@ -1,7 +1,7 @@
 """The executor on a real ledger: failures are told, dead executors' work is taken over."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from node.analysis.bench import Bench, BundleShelf
+from node.delivery.send import close_analysis, withdraw_if_superseded
 from node.domain.clock import SystemClock
 from node.domain.ids import DestinationName
-from node.domain.states import AnalysisState, RevisionState
+from node.domain.states import AnalysisState, DeliveryState, RevisionState
 from node.domain.study import AnalysisOrder, AnalysisRecord
 from node.imaging.brain import StrippedBrain
 from node.jobs.executor import ExecutorOptions, executing
@@ -19,7 +20,14 @@ from node.jobs.queue import AnalysisQueue, prepare_database
 from node.jobs.workflows import Backoff, Flow
 from node.store.ledger import Ledger
 from node.store.spool import Spool
-from tests.support.ledger_values import STUDY, a_decision, an_order, at, receive_series
+from tests.support.ledger_values import (
+    STUDY,
+    a_decision,
+    a_delivery,
+    an_order,
+    at,
+    receive_series,
+)
 from tests.support.peers import wait_until
 
 OPTIONS = ExecutorOptions(executor_id="here", polling_s=0.02, beat_s=0.05)
@@ -154,3 +162,72 @@ def test_an_order_that_is_rolled_back_leaves_no_workflow(ledger: Ledger, ledger_
     queue.close()
     assert found == 0
     assert ledger.analyses.of_study(STUDY) == ()
+
+
+def plan_a_delivery(site: Site, state: DeliveryState, *, to: str = "pacs") -> None:
+    """Bring the analysis to ENCODED with one object that an earlier process tried to send."""
+    delivery = replace(a_delivery(site.order), destination=DestinationName(to))
+    site.ledger.deliveries.plan([delivery])
+    for step in (AnalysisState.RUNNING, AnalysisState.ENCODED):
+        site.ledger.analyses.move(site.order.analysis_id, step, reason=None, who="test", now=at(62))
+    if state is not DeliveryState.PENDING:
+        site.ledger.deliveries.move(
+            delivery.analysis_id,
+            delivery.destination,
+            delivery.sop_instance_uid,
+            state,
+            status=None,
+            reason=None,
+            now=at(63),
+        )
+
+
+def test_a_delivery_that_no_workflow_works_on_is_given_up_with_a_reason(site: Site) -> None:
+    plan_a_delivery(site, DeliveryState.RETRY)
+    site.set_workflow(status="SUCCESS")
+    with executing(site.flow, OPTIONS):
+        record = site.wait_for(AnalysisState.FAILED)
+    assert record.reason is not None
+    assert record.reason.code == "destination-unreachable"
+
+
+def test_a_result_of_a_superseded_revision_is_not_sent(site: Site) -> None:
+    plan_a_delivery(site, DeliveryState.PENDING)
+    receive_series(site.ledger, slices=7, seconds=64)
+    assert withdraw_if_superseded(site.order.analysis_id, site.ledger, SystemClock())
+    assert site.record.state is AnalysisState.CANCELLED
+    (delivery,) = site.ledger.deliveries.of(site.order.analysis_id)
+    assert delivery.state is DeliveryState.DEAD
+
+
+def test_a_result_that_an_archive_has_a_part_of_is_finished(site: Site) -> None:
+    plan_a_delivery(site, DeliveryState.SENT)
+    receive_series(site.ledger, slices=7, seconds=64)
+    assert not withdraw_if_superseded(site.order.analysis_id, site.ledger, SystemClock())
+    assert site.record.state is AnalysisState.ENCODED
+
+
+def test_an_archive_that_is_none_any_more_does_not_hold_up_the_others(site: Site) -> None:
+    plan_a_delivery(site, DeliveryState.DEAD, to="gone")
+    site.ledger.deliveries.plan([a_delivery(site.order)])
+    site.ledger.deliveries.move(
+        site.order.analysis_id,
+        DestinationName("pacs"),
+        a_delivery(site.order).sop_instance_uid,
+        DeliveryState.SENT,
+        status=0,
+        reason=None,
+        now=at(64),
+    )
+    pacs = (DestinationName("pacs"),)
+    close_analysis(site.order.analysis_id, pacs, site.ledger, SystemClock())
+    assert site.record.state is AnalysisState.DELIVERED
+
+
+def test_an_analysis_without_a_destination_fails_before_it_computes(site: Site) -> None:
+    bench = replace(site.flow.bench, known_destinations=())
+    with executing(replace(site.flow, bench=bench), OPTIONS):
+        record = site.wait_for(AnalysisState.FAILED)
+    assert record.reason is not None
+    assert record.reason.code == "destination-unknown"
+    assert site.ledger.analyses.steps(site.order.analysis_id) == ()

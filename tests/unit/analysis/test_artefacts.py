@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from node.analysis.artefacts import (
+    StageRecord,
     read_record,
     record_sha256,
     stage_key,
@@ -14,17 +15,18 @@ from node.analysis.artefacts import (
 from node.domain.errors import SpoolDamaged, SpoolUnwritable
 
 KEY = stage_key("upstream", {"bundle": "a"})
+RECORD = StageRecord(seconds=1.5, summary={"voxels": 6})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_durably(tmp_path / "labels", b"voxels")
-    write_record(tmp_path, "infer", key=KEY, names=("labels",), summary={"voxels": 6})
+    write_record(tmp_path, "infer", RECORD, key=KEY, names=("labels",))
     return tmp_path
 
 
 def test_a_whole_artefact_is_found_again(folder: Path) -> None:
-    assert read_record(folder, "infer", key=KEY) == {"voxels": 6}
+    assert read_record(folder, "infer", key=KEY) == RECORD
 
 
 def test_an_altered_file_is_not_trusted(folder: Path) -> None:
@@ -42,6 +44,10 @@ def test_a_lost_file_is_not_trusted(folder: Path) -> None:
 )
 def test_another_bundle_or_another_input_computes_anew(folder: Path, key: str) -> None:
     assert read_record(folder, "infer", key=key) is None
+
+
+def test_what_was_sent_already_is_found_whatever_it_depends_on(folder: Path) -> None:
+    assert read_record(folder, "infer", key=None) == RECORD
 
 
 def test_a_half_written_record_is_not_trusted(folder: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from node.delivery.statuses import judge_status
 from node.domain.states import DELIVERY_TRANSITIONS, DeliveryState
+from node.net.scu import NO_CONTEXT
 
 
 @pytest.mark.parametrize("status", [0x0000, 0x0111, 0xB000, 0xB006, 0xB007])
@@ -23,6 +24,10 @@ def test_an_archive_that_will_never_take_it_is_not_tried_again(status: int) -> N
     state, reason = judge_status(status, None)
     assert state is DeliveryState.REFUSED
     assert f"{status:#06x}" in reason.text
+
+
+def test_an_archive_without_a_context_for_the_object_is_not_tried_again() -> None:
+    assert judge_status(None, NO_CONTEXT)[0] is DeliveryState.REFUSED
 
 
 @given(st.integers(0, 0xFFFF))

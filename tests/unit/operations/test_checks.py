@@ -54,8 +54,15 @@ def test_no_destination_is_worth_a_warning() -> None:
 
 
 def test_a_broken_rule_is_a_fault_and_none_is_a_warning(tmp_path: Path) -> None:
-    broken = check_rules(tmp_path, (RuleInvalid("glioma.yaml: roles"),), ("glioma",))
+    rules = {"glioma": ("pacs",)}
+    broken = check_rules(tmp_path, (RuleInvalid("glioma.yaml: roles"),), rules, ("pacs",))
     assert broken.grade is Grade.FAULT
     assert "glioma.yaml" in broken.text
-    assert check_rules(tmp_path, (), ()).grade is Grade.WARN
-    assert check_rules(tmp_path, (), ("glioma",)).grade is Grade.OK
+    assert check_rules(tmp_path, (), {}, ()).grade is Grade.WARN
+    assert check_rules(tmp_path, (), rules, ("pacs",)).grade is Grade.OK
+
+
+def test_a_rule_that_sends_to_nobody_known_is_a_fault(tmp_path: Path) -> None:
+    found = check_rules(tmp_path, (), {"glioma": ("research",)}, ("pacs",))
+    assert found.grade is Grade.FAULT
+    assert "research" in found.text

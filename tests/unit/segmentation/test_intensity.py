@@ -81,6 +81,14 @@ def test_a_channel_without_contrast_is_all_zero() -> None:
     assert not robust_z(np.full((4, 4, 4), 7, dtype=np.float32), brain).any()
 
 
+@pytest.mark.parametrize("voxels", [1, 2, 5])
+def test_a_scrap_of_a_brain_holds_nothing(voxels: int) -> None:
+    head = a_head()
+    scrap = np.zeros(head.grid.shape, dtype=bool)
+    scrap[20, 20, 20 : 20 + voxels] = True
+    assert not labels_of(replace(head, brain=head.brain.with_array(scrap))).any()
+
+
 def test_the_mirror_stands_in_the_middle_of_the_brain() -> None:
     brain = np.zeros((5, 5, 30), dtype=bool)
     brain[1:4, 1:4, 8:25] = True

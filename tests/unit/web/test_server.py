@@ -5,6 +5,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from node.domain.errors import ConfigurationInvalid
 from node.web.server import HttpServer, make_app
 from tests.support.peers import free_port, wait_until
 
@@ -54,6 +57,13 @@ def test_a_node_with_a_fault_lives_but_is_not_ready_and_says_why() -> None:
         status, body = get(port, "/readyz")
     assert status == 503
     assert json.loads(body)["faults"] == ["spool: full"]
+
+
+def test_a_port_that_is_taken_is_a_named_reason() -> None:
+    with a_server() as port:
+        second = HttpServer(make_app(lambda: (b"", ""), tuple), "127.0.0.1", port)
+        with pytest.raises(ConfigurationInvalid, match=str(port)):
+            second.start()
 
 
 def test_metrics_are_passed_through_as_they_are() -> None:
