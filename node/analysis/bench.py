@@ -12,7 +12,7 @@ from node.domain.regions import Role
 from node.domain.study import AnalysisOrder, AnalysisRecord, StoredInstance
 from node.imaging.brain import BrainExtractor
 from node.imaging.volume import Volume
-from node.segmentation.bundle import Bundle, open_bundle
+from node.segmentation.bundle import Bundle, bundle_sha256, open_bundle
 from node.segmentation.library import find
 from node.store.ledger import Ledger
 from node.store.spool import Spool
@@ -27,12 +27,13 @@ class BundleShelf:
         self._lock = Lock()
 
     def get(self, name: str) -> Bundle:
-        """Return the bundle of that name, loading it on the first call.
+        """Return the bundle of that name, loading it on the first call and when it was changed.
 
         Raises BundleMissing, BundleInvalid.
         """
         with self._lock:
-            if name not in self._open:
+            kept = self._open.get(name)
+            if kept is None or bundle_sha256(kept.folder) != kept.sha256:
                 self._open[name] = open_bundle(find(name, self._folders))
             return self._open[name]
 

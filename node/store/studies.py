@@ -172,6 +172,23 @@ class Studies:
                 found[row.series_instance_uid].append(rows.stored_instance(row))
         return {uid: tuple(instances) for uid, instances in found.items()}
 
+    def undecided(self, since: datetime) -> tuple[StudyInstanceUID, ...]:
+        """Return the studies that no rule wanted or that were given up, received since a time."""
+        studies, revisions = schema.studies, schema.revisions
+        states = (RevisionState.NOT_ELIGIBLE.value, RevisionState.GAVE_UP.value)
+        query = (
+            select(studies.c.study_instance_uid)
+            .join(
+                revisions,
+                (revisions.c.study_instance_uid == studies.c.study_instance_uid)
+                & (revisions.c.revision == studies.c.revision),
+            )
+            .where(revisions.c.state.in_(states), studies.c.last_received_at >= since)
+            .order_by(studies.c.last_received_at)
+        )
+        with self._database.read() as connection:
+            return tuple(map(StudyInstanceUID, connection.execute(query).scalars()))
+
     def reopen(self, study: StudyInstanceUID, *, now: datetime, who: str = "operator") -> None:
         """Have a study that was NOT_ELIGIBLE or GAVE_UP looked at again.
 

@@ -8,6 +8,8 @@ import logging
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Final, Protocol
 
 from node.domain.clock import Clock
@@ -31,9 +33,17 @@ SETTLE_S: Final = 1.0
 
 LOOK_AFTER_CRASH_S: Final = 60.0
 
+RECENT: Final = timedelta(days=7)
+"""Studies received since then are judged again when the rules change."""
+
 
 class RuleSource(Protocol):
     """What gives the rules in force; node.rules.files.RuleBook is one."""
+
+    @property
+    def generation(self) -> int:
+        """Return a number that changes with the rules."""
+        ...
 
     def current(self) -> Sequence[Rule]:
         """Return the rules in force, in order."""
@@ -59,6 +69,7 @@ class Watch:
         self._clock: Final = clock
         self._site_key: Final = site_key
         self._settle_s: Final = settle_s
+        self._judged_by = rulebook.generation
         self._condition: Final = threading.Condition()
         self._is_woken = False
         self._said = ""
@@ -79,6 +90,7 @@ class Watch:
     def _round(self, stop: threading.Event) -> float:
         """Review what is due and return the seconds until something may be due again."""
         try:
+            self.reopen_for_new_rules()
             self.review_due(stop)
             seconds = self._ledger.studies.seconds_to_next_look(self._clock.now())
         except LedgerUnavailable as error:
@@ -95,6 +107,22 @@ class Watch:
         if what != self._said:
             LOG.error("studies are not judged now: %s", what)
         self._said = what
+
+    def reopen_for_new_rules(self) -> int:
+        """Have recent studies that the old rules left out judged again; return how many.
+
+        Raises LedgerUnavailable.
+        """
+        generation = self._rulebook.generation
+        if generation == self._judged_by:
+            return 0
+        now = self._clock.now()
+        studies = self._ledger.studies.undecided(now - RECENT)
+        for study in studies:
+            with suppress(StepCrashed):  # images or an operator were faster
+                self._ledger.studies.reopen(study, now=now, who="new rules")
+        self._judged_by = generation
+        return len(studies)
 
     def review_due(self, stop: threading.Event | None = None) -> int:
         """Review each study whose look is due, once; return how many it were.

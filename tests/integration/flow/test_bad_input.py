@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
@@ -165,6 +166,22 @@ def test_late_images_open_a_new_revision(node: Running, tmp_path: Path) -> None:
     )
     assert story.revisions[0].state is RevisionState.SUPERSEDED
     assert len(story.analyses) == 2
+
+
+def test_a_rule_that_is_mended_brings_left_out_studies_back(node: Running, tmp_path: Path) -> None:
+    study = write_tiny_study(tmp_path, salt="new rule", roles=ALL_BUT_FLAIR)
+    uid = study.study_instance_uid
+    statuses(node, study.paths)
+    node.wait_for(uid, is_judged, "the study is judged")
+    (path,) = (node.folder / "rules").glob("*.yaml")
+    before = path.read_text(encoding="utf-8")
+    try:
+        rule = yaml.safe_load(before)
+        rule["require"] = [role.value for role in ALL_BUT_FLAIR]
+        path.write_text(yaml.safe_dump(rule, allow_unicode=True), encoding="utf-8")
+        node.wait_for(uid, is_complete, "the study is complete by the new rule")
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
 def test_a_file_that_is_not_dicom_is_named_by_the_sender(node: Running, tmp_path: Path) -> None:

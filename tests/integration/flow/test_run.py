@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,8 @@ from tests.support.node import Running, a_node, wait_until_listening
 from tests.support.peers import free_port, wait_until
 
 pytestmark = pytest.mark.slow
+
+NAMES = ("serve", "work")
 
 
 @pytest.fixture
@@ -25,11 +28,11 @@ def node(tmp_path: Path) -> Iterator[Running]:
 
 def halves(node: Running) -> dict[str, int]:
     """Process ids of the halves that live, by name."""
-    children = psutil.Process(node.processes["run"].pid).children()
-    return {name: child.pid for child in children for name in child.cmdline() if name in NAMES}
-
-
-NAMES = ("serve", "work")
+    found: dict[str, int] = {}
+    for child in psutil.Process(node.processes["run"].pid).children():
+        with suppress(psutil.Error):  # it ended while it was looked at
+            found |= {name: child.pid for name in child.cmdline() if name in NAMES}
+    return found
 
 
 def test_a_half_that_dies_is_started_again_and_the_other_goes_on(node: Running) -> None:

@@ -39,6 +39,8 @@ class Queue:
 class Rules:
     """Rules in force, which may change."""
 
+    generation = 1
+
     def __init__(self, *rules: Rule) -> None:
         self.rules: Sequence[Rule] = rules
 
