@@ -27,18 +27,7 @@ STORAGE_CLASSES: Final = _storage_classes() - _NOT_AN_OBJECT
 STORAGE_ARC: Final = "1.2.840.10008.5.1.4.1.1."
 """All that the standard hangs below here is storage, also what is younger than the dictionary."""
 
-MR_IMAGE: Final = str(pydicom_uid.MRImageStorage)
-ENHANCED_MR_IMAGE: Final = str(pydicom_uid.EnhancedMRImageStorage)
-
-IMAGE_CLASSES_FOR_ANALYSIS: Final = frozenset({MR_IMAGE, ENHANCED_MR_IMAGE})
-"""Grey-scale MR images; Enhanced MR Color is left out on purpose."""
-
 
 def is_storage_class(uid: str) -> bool:
     """Whether objects of this SOP class are stored here; private classes are not."""
     return uid in STORAGE_CLASSES or uid.startswith(STORAGE_ARC)
-
-
-def is_image_for_analysis(uid: str) -> bool:
-    """Whether objects of this SOP class can be input of an analysis."""
-    return uid in IMAGE_CLASSES_FOR_ANALYSIS

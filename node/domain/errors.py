@@ -9,7 +9,7 @@ SegnodeError
 │   ├── SeriesUnusable      a series that cannot be made into one volume
 │   │   ├── TooFewSlices, SliceGap, DoubledSlice, MixedOrientation, MixedGeometry
 │   │   ├── NoGeometry, ShearedGeometry, UndecodablePixels
-│   └── StudyUnusable       RoleMissing, RegistrationFailed, BrainNotFound, RegionImplausible
+│   └── StudyUnusable       RoleMissing, RegistrationFailed, BrainNotFound
 ├── SiteFault               this machine or its configuration: an administrator acts, then retry
 │   ├── ConfigurationInvalid, RuleInvalid, DestinationUnknown, BundleInvalid, BundleMissing
 │   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable
@@ -176,13 +176,6 @@ class BrainNotFound(StudyUnusable):
 
     code = "brain-not-found"
     remedy = "Check that the reference series shows a head and covers the brain."
-
-
-class RegionImplausible(StudyUnusable):
-    """The labels are not plausible for a glioma."""
-
-    code = "region-implausible"
-    remedy = "Review the study; the model may not be made for it."
 
 
 class SiteFault(SegnodeError):

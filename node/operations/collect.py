@@ -25,6 +25,7 @@ def ledger_numbers(ledger: Ledger, clock: Clock) -> Callable[[], LedgerNumbers]:
             deliveries=counts.deliveries,
             refusals=counts.refusals,
             oldest_waiting_s=ledger.health.oldest_waiting_s(now),
+            stages=ledger.health.stages(),
             executors=sum(beat.beat_at > now - ALIVE for beat in ledger.health.executors()),
         )
 

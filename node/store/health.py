@@ -1,5 +1,6 @@
 """Whether the ledger answers, how much is in it, and which executors are alive."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -48,6 +49,18 @@ class Health:
                 deliveries=_by_state(connection, schema.deliveries, DeliveryState),
                 refusals={code: int(times) for code, times in refused},
             )
+
+    def stages(self) -> Mapping[str, tuple[int, float]]:
+        """Return for each stage of an analysis how often it was done and its seconds in all."""
+        table = schema.steps
+        query = (
+            select(table.c.step, func.count(), func.sum(table.c.seconds))
+            .where(table.c.seconds.is_not(None))
+            .group_by(table.c.step)
+            .order_by(table.c.step)
+        )
+        with self._database.read() as connection:
+            return {step: (count, sum_s) for step, count, sum_s in connection.execute(query)}
 
     def oldest_waiting_s(self, now: datetime) -> float | None:
         """Return how long the oldest QUEUED analysis waits for an executor, None without one."""

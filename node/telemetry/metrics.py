@@ -6,11 +6,11 @@ Metrics of what lies in the ledger are not counted along but read from it when s
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -36,10 +36,6 @@ ASSOCIATION_OUTCOMES: Final[tuple[AssociationOutcome, ...]] = (
     "rejected",
     "ignored",
 )
-STEPS: Final = frozenset(
-    {"assemble", "register", "brain", "prepare", "infer", "native", "encode", "send"}
-)
-OTHER_STEP: Final = "other"
 _CODES: Final = all_codes()
 
 # They are a second series for each counter, which nobody reads.
@@ -80,13 +76,6 @@ _JUDGED: Final = Counter(
     "segnode_studies_judged",
     "Completion decisions, by the state that they gave the revision.",
     ["state"],
-    registry=registry,
-)
-_STEP_SECONDS: Final = Histogram(
-    "segnode_step_seconds",
-    "Time of the steps of an analysis.",
-    ["step"],
-    buckets=(0.1, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500),
     registry=registry,
 )
 _BUILD: Final = Gauge(
@@ -141,17 +130,13 @@ def study_judged(state: RevisionState) -> None:
     _JUDGED.labels(state.value).inc()
 
 
-def step_seconds(step: str, seconds: float) -> None:
-    """Note how long a step took; steps that are not in STEPS are "other"."""
-    _STEP_SECONDS.labels(step if step in STEPS else OTHER_STEP).observe(seconds)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerNumbers:
     """What the ledger holds at one moment.
 
-    refusals: by code of the error tree. oldest_waiting_s: age of the revision that has waited
-    longest for completion; None when none waits. executors: that gave a sign of life lately.
+    refusals: by code of the error tree. oldest_waiting_s: how long the oldest
+    queued analysis waits for an executor; None when none does. executors: that gave a sign of life lately.
+    stages: of analyses, how often each was done and its seconds in all.
     """
 
     studies: int
@@ -163,6 +148,7 @@ class LedgerNumbers:
     refusals: Mapping[str, int]
     oldest_waiting_s: float | None = None
     executors: int = 0
+    stages: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 class LedgerCollector(Collector):
@@ -189,13 +175,19 @@ class LedgerCollector(Collector):
         yield _gauge("executors", "Executors that live.", numbers.executors)
         yield _gauge(
             "oldest_waiting_seconds",
-            "How long the study has waited that waits longest; 0 when none does.",
+            "How long the oldest queued analysis waits for an executor; 0 when none does.",
             numbers.oldest_waiting_s or 0,
         )
         yield _by_label("ledger_revisions", "Study revisions.", "state", numbers.revisions)
         yield _by_label("ledger_analyses", "Analyses.", "state", numbers.analyses)
         yield _by_label("ledger_deliveries", "Deliveries.", "state", numbers.deliveries)
         yield _by_label("ledger_refusals", "Refusals on record.", "code", numbers.refusals)
+        stages = SummaryMetricFamily(
+            "segnode_stage_seconds", "Time of the stages of analyses.", labels=["stage"]
+        )
+        for stage, (count, seconds) in numbers.stages.items():
+            stages.add_metric([stage], count, seconds)
+        yield stages
 
 
 def observe_ledger(snapshot: Callable[[], LedgerNumbers]) -> LedgerCollector:

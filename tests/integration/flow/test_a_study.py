@@ -200,6 +200,7 @@ def test_the_node_is_healthy_ready_and_measured(outcome: Outcome) -> None:
         metrics = answer.read().decode()
     assert 'segnode_ledger_analyses{state="DELIVERED"} 1.0' in metrics
     assert "segnode_executors 1.0" in metrics
+    assert 'segnode_stage_seconds_count{stage="infer"} 1.0' in metrics
 
 
 def test_the_doctor_finds_every_part_sound(outcome: Outcome) -> None:

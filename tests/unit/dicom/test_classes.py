@@ -3,7 +3,7 @@
 import pytest
 from pydicom import uid
 
-from node.dicom.classes import STORAGE_CLASSES, is_image_for_analysis, is_storage_class
+from node.dicom.classes import STORAGE_CLASSES, is_storage_class
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,6 @@ def test_objects_of_storage_classes_are_stored(sop_class: str) -> None:
 )
 def test_nothing_else_is_stored(sop_class: str) -> None:
     assert not is_storage_class(sop_class)
-
-
-def test_only_grey_mr_images_are_for_analysis() -> None:
-    assert is_image_for_analysis(uid.MRImageStorage)
-    assert is_image_for_analysis(uid.EnhancedMRImageStorage)
-    assert not is_image_for_analysis(uid.EnhancedMRColorImageStorage)
-    assert not is_image_for_analysis(uid.CTImageStorage)
-    assert not is_image_for_analysis(uid.SegmentationStorage)
 
 
 def test_the_dictionary_was_found() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import MRImageStorage
 
-from node.dicom.classes import is_image_for_analysis
 from node.dicom.headers import project
 from node.dicom.stack import describe_stack
 from node.domain.errors import SeriesUnusable
@@ -83,7 +83,7 @@ def test_the_extra_objects_belong_to_the_study_but_are_no_volume(tmp_path: Path)
     ):
         image = pydicom.dcmread(path)
         assert image.StudyInstanceUID == identity.study_instance_uid
-        assert not is_image_for_analysis(image.SOPClassUID)
+        assert image.SOPClassUID != MRImageStorage
 
 
 def encoded(study: TinyStudy, labels: Volume) -> pydicom.Dataset:

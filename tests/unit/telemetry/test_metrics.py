@@ -64,22 +64,18 @@ def test_every_verb_moves_its_metric() -> None:
         metrics.refused("slice-gap")
         metrics.store_seconds(0.004)
         metrics.study_judged(RevisionState.GAVE_UP)
-        metrics.step_seconds("infer", 12)
     assert difference["segnode_associations_total", "released"] == 1
     assert samples()["segnode_associations_open", ""] == 4
     assert difference["segnode_refused_total", "slice-gap"] == 1
     assert difference["segnode_store_seconds_count", ""] == 1
     assert difference["segnode_studies_judged_total", "GAVE_UP"] == 1
-    assert difference["segnode_step_seconds_sum", "infer"] == 12
     metrics.associations_open(0)
 
 
 def test_labels_from_outside_the_closed_sets_do_not_make_series() -> None:
     with added() as difference:
         metrics.refused("DOE^JOHN")
-        metrics.step_seconds("DOE^JOHN", 1)
     assert difference["segnode_refused_total", "segnode-error"] == 1
-    assert difference["segnode_step_seconds_count", "other"] == 1
     assert b"DOE" not in metrics.render()[0]
 
 
