@@ -134,8 +134,8 @@ def study_judged(state: RevisionState) -> None:
 class LedgerNumbers:
     """What the ledger holds at one moment.
 
-    refusals: by code of the error tree. oldest_waiting_s: how long the oldest
-    queued analysis waits for an executor; None when none does. executors: that gave a sign of life lately.
+    refusals: by code of the error tree. oldest_waiting_s: how long the oldest queued analysis
+    waits for an executor; None when none does. executors: that gave a sign of life lately.
     stages: of analyses, how often each was done and its seconds in all.
     """
 

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import pydicom
 import pytest
+from pydicom.uid import MRImageStorage
 
-from node.dicom.classes import MR_IMAGE
 from node.domain.errors import (
     LedgerUnavailable,
     MissingIdentifier,
@@ -146,7 +146,7 @@ def test_a_data_set_of_another_class_than_its_command_is_refused(admitter: Admit
     ct = SOPClassUID("1.2.840.10008.5.1.4.1.1.2")
     with pytest.raises(MissingIdentifier, match="SOP Class"):
         admitter.admit(replace(an_incoming(), sop_class_uid=ct))
-    assert admitter.admit(an_incoming(SOPClassUID=MR_IMAGE)) is Admission.STORED
+    assert admitter.admit(an_incoming(SOPClassUID=str(MRImageStorage))) is Admission.STORED
 
 
 def test_an_object_that_is_not_of_a_storage_class_is_refused(
