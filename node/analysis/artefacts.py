@@ -7,11 +7,11 @@ while all of that still holds, so an update of the bundle or of the software com
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from node.domain.errors import SpoolDamaged, SpoolUnwritable
+from node.domain.errors import SpoolDamaged
+from node.imaging.artefacts import write_durably
 
 
 def file_sha256(path: Path) -> str:
@@ -71,25 +71,6 @@ def write_record(
     files = {name: file_sha256(folder / name) for name in names}
     text = json.dumps({"key": key, "files": files, **asdict(record)}, indent=1)
     write_durably(_record_path(folder, stage), text.encode())
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write, fsync and rename into place. Raises SpoolUnwritable."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        message = f"an artefact could not be written: {error.strerror}"
-        raise SpoolUnwritable(message) from error
 
 
 def stage_key(upstream: str, parameters: dict[str, str]) -> str:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from node.analysis.artefacts import write_durably
 from node.analysis.bench import Job
 from node.domain.errors import OwnFault
 from node.domain.regions import Role
 from node.domain.states import DeliveryState
 from node.domain.study import DeliveryRecord
-from node.imaging.artefacts import load_volume, save_volume
+from node.imaging.artefacts import load_volume, save_volume, write_durably
 from node.imaging.assemble import assemble
 from node.imaging.measure import region_volumes
 from node.imaging.prepare import ModelInput, prepare

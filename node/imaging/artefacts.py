@@ -39,11 +39,26 @@ def save_volume(volume: Volume, path: Path) -> Sha256:
         },
         metadata={FRAME: volume.grid.frame_of_reference_uid},
     )
-    try:
-        _write_durably(content, path)
-    except OSError as error:
-        raise SpoolUnwritable("A volume could not be written to the spool.") from error
+    write_durably(path, content)
     return Sha256(hashlib.sha256(content).hexdigest())
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write, fsync and rename into place. Raises SpoolUnwritable."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise SpoolUnwritable(f"An artefact could not be written: {error.strerror}.") from error
 
 
 def load_volume(path: Path, *, sha256: Sha256 | None = None) -> Volume:
@@ -71,17 +86,3 @@ def _parse(content: bytes) -> Volume:
         frame_of_reference_uid=header["__metadata__"][FRAME],
     )
     return Volume(array=array, grid=grid)
-
-
-def _write_durably(content: bytes, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -9,10 +9,10 @@ from node.analysis.artefacts import (
     read_record,
     record_sha256,
     stage_key,
-    write_durably,
     write_record,
 )
 from node.domain.errors import SpoolDamaged, SpoolUnwritable
+from node.imaging.artefacts import write_durably
 
 KEY = stage_key("upstream", {"bundle": "a"})
 RECORD = StageRecord(seconds=1.5, summary={"voxels": 6})
