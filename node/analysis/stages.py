@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from node.analysis.bench import Job
-from node.domain.errors import OwnFault
+from node.domain.errors import NoGeometry, OwnFault
 from node.domain.regions import Role
 from node.domain.states import DeliveryState
 from node.domain.study import DeliveryRecord
@@ -49,6 +49,9 @@ def assemble_series(job: Job) -> StageResult:
     summary: dict[str, object] = {}
     for role in job.roles:
         volume = assemble(job.verify(role))
+        if role is job.record.order.reference and not volume.grid.frame_of_reference_uid:
+            message = "the reference series has no Frame of Reference UID, which a result needs"
+            raise NoGeometry(message)
         save_volume(volume, job.folder / f"{role}.volume")
         summary[role] = {
             "shape": list(volume.grid.shape),

@@ -29,7 +29,11 @@ def stored_frames(dataset: Dataset) -> Iterator[Array]:
         slope, intercept = _rescale(dataset, number)
         stored = np.where(frame == padding, 0, frame) if padding is not None else frame
         values = _turn_round(dataset, stored) if turned else stored
-        yield (values * slope + intercept).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (values * slope + intercept).astype(np.float32)
+        if not np.isfinite(scaled).all():
+            raise UndecodablePixels("Rescale Slope or Intercept give no values that there can be.")
+        yield scaled
 
 
 def _decode(dataset: Dataset) -> Array:

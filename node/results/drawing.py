@@ -63,7 +63,8 @@ def window_of(array: Array) -> Window:
         return Window(low=float(values.min(initial=0.0)) - 1.0, high=float(values.max(initial=1)))
     floor = float(np.percentile(values, 1))
     tissue = values[values > floor + 0.05 * (np.percentile(values, 99) - floor)]
-    return Window(low=floor, high=float(np.percentile(tissue, 99.0)))
+    high = float(np.percentile(tissue, 99.0)) if tissue.size else floor
+    return Window(low=floor, high=high if high > floor else floor + 1.0)
 
 
 def direction_letters(direction: Sequence[float] | Affine) -> str:

@@ -1,5 +1,6 @@
 """What all result objects have in common: series, equipment, times, and becoming bytes."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
@@ -7,6 +8,7 @@ from typing import Final
 
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from node.dicom.ours import MANUFACTURER
@@ -39,13 +41,17 @@ def series_number(context: ResultContext, kind: ObjectKind) -> int:
     return context.series_number_base + _SERIES_OFFSETS[kind]
 
 
+OFFSET: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d", re.ASCII)
+"""A Timezone Offset From UTC that there is (PS3.3 C.12.1.1.8)."""
+
+
 def local_time(context: ResultContext, head: Dataset) -> datetime:
     """Return created_at as it is written: in the offset of the source, or in local time.
 
     PS3.5 section 6.2: date and time without Timezone Offset From UTC (0008,0201) are local.
     """
     offset = str(head.get("TimezoneOffsetFromUTC") or "").strip()
-    if len(offset) != 5 or not offset[1:].isdigit() or offset[0] not in "+-":
+    if OFFSET.fullmatch(offset) is None:
         return context.created_at.astimezone()
     minutes = int(offset[1:3]) * 60 + int(offset[3:])
     delta = timedelta(minutes=-minutes if offset[0] == "-" else minutes)
@@ -83,6 +89,13 @@ def seal(dataset: Dataset, kind: ObjectKind) -> EncodedObject:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    # Text of the source is kept as its bytes; pydicom decodes it again unless it believes that
+    # the data set was read in this very encoding.
+    correct_ambiguous_vr(dataset, is_little_endian=True)
+    character_sets = dataset._character_set  # noqa: SLF001 - there is no public way to ask
+    dataset.set_original_encoding(
+        is_implicit_vr=False, is_little_endian=True, character_encoding=character_sets
+    )
     dataset.file_meta = meta
     dataset.preamble = bytes(128)
     buffer = BytesIO()

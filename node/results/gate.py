@@ -34,6 +34,9 @@ _SAME_AS_SOURCE: Final = (
 )
 
 
+_SAME_BYTES: Final = ("PatientName", "PatientBirthDate", "PatientSex")
+
+
 def check(objects: Sequence[EncodedObject], labels: Volume, source_files: Sequence[Path]) -> None:
     """Raise EncodingRefused, naming what disagrees, unless every object shows the labels.
 
@@ -81,12 +84,34 @@ def _read(made: EncodedObject, source: SourceSeries) -> Dataset:
         raise EncodingRefused(f"{made.kind}: the object is of another SOP class")
     if not is_ours(header):
         raise EncodingRefused(f"{made.kind}: the object does not say that it is ours")
+    _check_origin(made, dataset, source)
+    return dataset
+
+
+def _check_origin(made: EncodedObject, dataset: Dataset, source: SourceSeries) -> None:
+    """Raise EncodingRefused unless the object is of the source's patient and study."""
+    header = project(dataset, str(dataset.file_meta.TransferSyntaxUID))
     for attribute, words in _SAME_AS_SOURCE:
         if getattr(header, attribute) != getattr(source.header, attribute):
             raise EncodingRefused(f"{made.kind}: its {words} is not that of the source images")
+    for keyword in _SAME_BYTES:
+        if _bytes(dataset, keyword) != _bytes(source.head, keyword):
+            raise EncodingRefused(f"{made.kind}: {keyword} is not that of the source images")
     if header.series_instance_uid == source.header.series_instance_uid:
         raise EncodingRefused(f"{made.kind}: the object is in the series of the source images")
-    return dataset
+
+
+def _bytes(dataset: Dataset, keyword: str) -> bytes:
+    """Return an attribute as it is written, without padding; nothing when it is absent."""
+    element = dataset.get_item(keyword) if keyword in dataset else None
+    if element is None:
+        return b""
+    value = element.value
+    if not isinstance(value, bytes):
+        value = getattr(value, "original_string", value)
+    if not isinstance(value, bytes):
+        value = str(value or "").encode("latin-1", "replace")
+    return value.strip(b" \0")
 
 
 def _check_series(read: Sequence[tuple[str, Dataset]]) -> None:

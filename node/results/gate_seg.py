@@ -61,6 +61,7 @@ def side_of(position_mm: Affine, grid: Grid) -> str:
 
 def check_seg(dataset: Dataset, labels: Volume, source: SourceSeries) -> None:
     """Raise EncodingRefused unless the segmentation shows the labels where they are."""
+    _check_segments(dataset)
     frames = list(_frames(dataset))
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     voxel_mm3 = float(np.prod([float(mm) for mm in measures.PixelSpacing]))
@@ -79,6 +80,18 @@ def check_seg(dataset: Dataset, labels: Volume, source: SourceSeries) -> None:
         if not np.array_equal(decoded, wanted):
             different = int(np.count_nonzero(decoded != wanted))
             raise EncodingRefused(f"SEG: {style.region} differs in {different} voxels")
+
+
+def _check_segments(dataset: Dataset) -> None:
+    """Raise EncodingRefused unless each segment is named as the region that it holds."""
+    if dataset.get("SegmentationType") != "BINARY":
+        raise EncodingRefused("SEG: it is not a binary segmentation")
+    said = {
+        int(s.SegmentNumber): (s.SegmentLabel, s.SegmentedPropertyTypeCodeSequence[0].CodeValue)
+        for s in dataset.get("SegmentSequence") or ()
+    }
+    if said != {style.number: (style.label, style.type.value) for style in STYLES}:
+        raise EncodingRefused("SEG: its segments are not named as the regions that they hold")
 
 
 def _frames(dataset: Dataset) -> Iterator[_Frame]:

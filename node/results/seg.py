@@ -7,6 +7,7 @@ from pathlib import Path
 import highdicom as hd
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from node.dicom.ours import MANUFACTURER
@@ -33,6 +34,7 @@ from node.results.envelope import (
     series_number,
     series_uid,
 )
+from node.results.frames import name_frames, stand_in_uid
 from node.results.source import (
     SourceSeries,
     SourceSlice,
@@ -68,6 +70,7 @@ def encode_seg(
     masks = np.stack([labels_to_region(labels, style.region) for style in STYLES], axis=-1)
     with tolerant():
         dataset = _segmentation(masks[first : last + 1], source, (first, last), context)
+        name_frames(dataset, source)
         _refer(dataset, others)
         _finish(dataset, source, context)
         return seal(dataset, SEG)
@@ -186,7 +189,8 @@ def _images(source: SourceSeries) -> list[Dataset]:
     Real headers hold values that highdicom rejects (sex, dates) or compares too strictly
     (orientations that differ in the last digit); patient and study are copied afterwards.
     """
-    if source.slices[0].frame is not None:
+    instances = {at.header.sop_instance_uid for at in source.slices}
+    if source.slices[0].frame is not None and len(instances) == 1:
         return [_multi_frame(source)]
     return [_single_frame(source, at) for at in source.slices]
 
@@ -196,6 +200,9 @@ def _single_frame(source: SourceSeries, at: SourceSlice) -> Dataset:
     image.update(_measures(source))
     image.ImageOrientationPatient = _ds(source.slices[0].plane.orientation)
     image.ImagePositionPatient = _ds(at.plane.position)
+    if at.frame is not None:
+        image.SOPClassUID = MRImageStorage
+        image.SOPInstanceUID = stand_in_uid(at)
     return image
 
 

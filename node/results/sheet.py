@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from node.domain.regions import Region
+from node.imaging.artefacts import write_durably
 from node.imaging.measure import labels_to_region
 from node.imaging.volume import Grid, Volume
 from node.results import captions
@@ -60,7 +61,7 @@ def render_png(labels: Volume, reference: Volume, path: Path, context: ResultCon
     )
     buffer = io.BytesIO()
     Image.fromarray(np.vstack([sheet, strip])).save(buffer, format="PNG")
-    path.write_bytes(buffer.getvalue())
+    write_durably(path, buffer.getvalue())
 
 
 def _views(grid: Grid) -> Sequence[View]:

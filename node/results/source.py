@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
@@ -23,6 +25,9 @@ from node.imaging.volume import Affine, Grid
 
 OFF_GRID_TOLERANCE: Final = 0.25
 """Part of a voxel by which a plane may lie beside the slice that it stands for."""
+
+TEXT_VRS: Final = ("PN", "LO", "SH", "LT", "ST", "UT")
+"""Value representations whose bytes depend on Specific Character Set (PS3.5 6.1.2.3)."""
 
 _SERIES_INSTANCE_UID: Final = 0x0020000E
 
@@ -150,6 +155,11 @@ def copy_study(source: Dataset, target: Dataset) -> None:
         if keyword in target:
             del target[keyword]
         if keyword in source:
+            raw: object = source.get_item(keyword)
+            if isinstance(raw, RawDataElement) and dictionary_VR(keyword) in TEXT_VRS:
+                # As bytes: what does not fit the declared character set would be altered.
+                target[raw.tag] = raw._replace(VR=dictionary_VR(keyword))
+                continue
             element = copy.deepcopy(source[keyword])
             if element.VR == "SQ":
                 # Items keep bytes in the source's byte order until they are looked at.
@@ -165,7 +175,8 @@ def copy_compression(source: Dataset, target: Dataset) -> None:
     target.LossyImageCompression = source.get("LossyImageCompression") or "00"
     if target.LossyImageCompression == "01":
         for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-            if keyword in source:
+            # Absent, or a value that is none of its VR.
+            with suppress(KeyError, TypeError, ValueError):
                 setattr(target, keyword, source[keyword].value)
 
 

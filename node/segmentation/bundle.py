@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing
+from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing, StepCrashed
 from node.domain.ids import Sha256
+from node.imaging.grids import SAME_SPACING
 from node.imaging.volume import Volume
 from node.segmentation.manifest import REQUIRED_FILES, Engine, Manifest, read_manifest
 from node.segmentation.options import (
@@ -33,9 +34,6 @@ OPTIONS: Final[dict[Engine, type[BaseModel]]] = {
     "ca-cnn": CascadeOptions,
     "intensity": IntensityOptions,
 }
-
-SPACING_TOLERANCE_MM: Final = 1e-3
-"""How far the grid of an input may be from the manifest's spacing."""
 
 
 class Segmenter(Protocol):
@@ -69,7 +67,7 @@ class Bundle:
         """Return uint8 labels on the model grid: 0, 1 NCR, 2 ED, 3 ET.
 
         on_progress: told the finished part of the work, from 0 to 1. Raises RoleMissing when
-        model_input lacks a role of the manifest, ValueError when its grid is not of the
+        model_input lacks a role of the manifest, StepCrashed when its grid is not of the
         manifest's spacing, BundleInvalid when the weights are not those of the engine.
         """
         channels = self._channels(model_input)
@@ -90,8 +88,8 @@ class Bundle:
             raise RoleMissing(f"bundle {self.manifest.name} needs {', '.join(missing)}")
         wanted = self.manifest.preprocessing.spacing_mm
         spacing = model_input.grid.spacing_mm
-        if not np.allclose(spacing, wanted, rtol=0, atol=SPACING_TOLERANCE_MM):
-            raise ValueError(f"model input of {spacing} mm, the bundle needs {wanted} mm")
+        if not np.allclose(spacing, wanted, rtol=SAME_SPACING, atol=0.0):
+            raise StepCrashed(f"model input of {spacing} mm, the bundle needs {wanted} mm")
         return np.stack(
             [
                 np.asarray(model_input.channels[role].array, dtype=np.float32)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing
+from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing, StepCrashed
 from node.domain.regions import Role
 from node.imaging.artefacts import load_volume, save_volume
+from node.imaging.grids import model_grid
+from node.imaging.prepare import ModelInput
 from node.imaging.volume import Grid, Volume
 from node.segmentation.bundle import bundle_sha256, open_bundle, verify
 from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle, a_head, change_manifest
@@ -138,7 +140,7 @@ def test_a_missing_role_is_named() -> None:
 def test_an_input_of_another_spacing_is_a_mistake_of_the_caller() -> None:
     head = a_head()
     grid = Grid(shape=head.grid.shape, affine=np.diag([2.0, 1.0, 1.0, 1.0]))
-    with pytest.raises(ValueError, match="mm"):
+    with pytest.raises(StepCrashed, match="mm"):
         open_bundle(INTENSITY).segment(replace(head, grid=grid))
 
 
@@ -187,3 +189,18 @@ def test_monai_runs_the_bundle_by_its_inference_config(tmp_path: Path) -> None:
     subprocess.run(command, check=True, cwd=INTENSITY.parents[1], capture_output=True)
     labels: Volume = load_volume(tmp_path / "eval/labels.safetensors")
     assert np.array_equal(labels.array, open_bundle(INTENSITY).segment(head).array)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.9961, 1.0, 1.0011, 1.0039])
+def test_a_reference_whose_voxels_imaging_keeps_is_taken(spacing_mm: float) -> None:
+    head = a_head()
+    native = Grid(shape=head.grid.shape, affine=np.diag([spacing_mm] * 3 + [1.0]))
+    wanted = open_bundle(INTENSITY).manifest.preprocessing
+    grid = model_grid(native, wanted.spacing_mm, wanted.orientation)
+    channels = {
+        role: Volume(array=np.resize(v.array, grid.shape), grid=grid)
+        for role, v in head.channels.items()
+    }
+    brain = Volume(array=np.resize(head.brain.array, grid.shape), grid=grid)
+    found = open_bundle(INTENSITY).segment(ModelInput(channels=channels, brain=brain, grid=grid))
+    assert found.grid is grid
