@@ -24,6 +24,7 @@ def demo(
     """Send a synthetic head study through a real node; exit 0 only if the results arrived."""
     from node.app.cli.report import arrival_lines, story_report, volume_lines  # noqa: PLC0415
     from node.app.demo import compare, configure, empty_folder, running  # noqa: PLC0415
+    from node.domain.states import AnalysisState  # noqa: PLC0415
     from node.net.archive import FolderArchive  # noqa: PLC0415
     from node.phantom.head import make_head  # noqa: PLC0415
     from node.phantom.study import write_study  # noqa: PLC0415
@@ -55,7 +56,8 @@ def demo(
     picture = next((folder / "spool" / "work").glob("*/overlay.png"), None)
     _print("", f"picture of the overlay: {picture}")
     _say(f"ask the node again: segnode studies --config {node.configuration}")
-    if picture is None or not compared.has_overlay:
+    delivered = story.analyses[-1].record.state is AnalysisState.DELIVERED
+    if picture is None or not (delivered and compared.has_overlay):
         raise typer.Exit(1)
 
 
