@@ -15,13 +15,12 @@ from node.analysis.bench import Bench, Job, open_job
 from node.analysis.stages import STAGES, Stage, stage_named
 from node.domain.errors import LedgerUnavailable, SegnodeError, StepCrashed
 from node.domain.ids import AnalysisId
-from node.domain.states import AnalysisState, DeliveryState
+from node.domain.states import ARRIVED, AnalysisState
 from node.domain.study import Reason
 
 log = logging.getLogger(__name__)
 
 WHO = "analysis"
-ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.PROVEN})
 
 
 class Outcome(StrEnum):

@@ -217,8 +217,11 @@ def _bundle(job: Job) -> dict[str, str]:
     return {"bundle": job.bundle.sha256}
 
 
-def _destinations(job: Job) -> dict[str, str]:
-    return {"destinations": ",".join(job.bench.destinations(job.record.order))}
+def _shown(job: Job) -> dict[str, str]:
+    return {
+        "destinations": ",".join(job.bench.destinations(job.record.order)),
+        "overlay_thickness_mm": str(job.bench.overlay_thickness_mm),
+    }
 
 
 STAGES: tuple[Stage, ...] = (
@@ -228,7 +231,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="prepare", work=prepare_input, parameters=_bundle),
     Stage(name="infer", work=infer_labels, parameters=_bundle),
     Stage(name="native", work=return_to_native),
-    Stage(name="encode", work=encode_objects, parameters=_destinations),
+    Stage(name="encode", work=encode_objects, parameters=_shown),
 )
 
 

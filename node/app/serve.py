@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from node.app.settings import Settings
 from node.app.wiring import CLOCK, ledger_of, site_key, spool_of
@@ -31,7 +32,6 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     prepare_database(settings.database_url)
     queue = AnalysisQueue(ledger)
     rules = RuleBook(settings.resolve(settings.rules))
-    rules.watch()
     watch = Watch(ledger, rules, queue, CLOCK, site_key=site_key(spool))
     watcher = threading.Thread(target=watch.run, args=(stop,), name="completion")
     listener = Listener(_listener_options(settings), _admit(spool, ledger, watch))
@@ -41,20 +41,22 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         settings.http.host,
         settings.http.port,
     )
-    listener.start()
-    http.start()
-    watcher.start()
-    try:
+    # Ended in the reverse order, also when one of them cannot start: a listener that goes on
+    # alone would take images that nobody judges.
+    with ExitStack() as started:
+        started.callback(queue.close)
+        started.callback(rules.close)
+        started.callback(metrics.forget_ledger, collector)
+        rules.watch()
+        started.callback(http.stop)
+        http.start()
+        watcher.start()
+        started.callback(watcher.join)
+        started.callback(watch.wake)
+        started.callback(stop.set)
+        started.callback(listener.stop)
+        listener.start()
         stop.wait()
-    finally:
-        stop.set()
-        listener.stop()
-        watch.wake()
-        watcher.join()
-        http.stop()
-        metrics.forget_ledger(collector)
-        rules.close()
-        queue.close()
 
 
 def _listener_options(settings: Settings) -> ListenerOptions:

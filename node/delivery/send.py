@@ -7,7 +7,7 @@ from node.delivery.statuses import judge_status
 from node.domain.clock import Clock
 from node.domain.errors import DestinationUnreachable, SegnodeError
 from node.domain.ids import AnalysisId, DestinationName
-from node.domain.states import AnalysisState, DeliveryState
+from node.domain.states import ARRIVED, AnalysisState, DeliveryState
 from node.domain.study import DeliveryRecord, Reason
 from node.net.scu import Peer, send_files
 from node.store.ledger import Ledger
@@ -15,7 +15,6 @@ from node.store.spool import Spool
 
 WHO = "delivery"
 OPEN = frozenset({DeliveryState.PENDING, DeliveryState.RETRY})
-ARRIVED = frozenset({DeliveryState.SENT, DeliveryState.PROVEN})
 LOST = frozenset({DeliveryState.DEAD, DeliveryState.REFUSED})
 
 

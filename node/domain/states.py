@@ -44,6 +44,9 @@ class DeliveryState(StrEnum):
 
 R, A, D = RevisionState, AnalysisState, DeliveryState
 
+ARRIVED: Final = frozenset({DeliveryState.SENT, DeliveryState.PROVEN})
+"""States of an object that a destination has."""
+
 REVISION_TRANSITIONS: Final[Mapping[RevisionState, frozenset[RevisionState]]] = MappingProxyType(
     {
         R.RECEIVING: frozenset({R.RECEIVING, R.WAITING, R.COMPLETE, R.NOT_ELIGIBLE, R.GAVE_UP}),

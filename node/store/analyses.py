@@ -10,6 +10,7 @@ from node.domain.errors import StepCrashed
 from node.domain.ids import AnalysisId, BundleName, RuleName, Sha256, StudyInstanceUID
 from node.domain.states import (
     ANALYSIS_TRANSITIONS,
+    ARRIVED,
     DELIVERY_TRANSITIONS,
     AnalysisState,
     DeliveryState,
@@ -61,7 +62,7 @@ class Analyses:
         That is a DELIVERED one, or one that is still delivering the rest of its objects.
         """
         table, sent = schema.analyses, schema.deliveries
-        arrived = (DeliveryState.SENT.value, DeliveryState.PROVEN.value)
+        arrived = [state.value for state in ARRIVED]
         is_arriving = (
             select(sent.c.analysis_id)
             .where(sent.c.analysis_id == table.c.analysis_id, sent.c.state.in_(arrived))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -59,3 +60,13 @@ def test_a_node_whose_spool_lost_its_mark_does_not_serve(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "spool-unwritable" in done.stderr
     assert "mount" in done.stderr
+
+
+@pytest.mark.parametrize("taken", ["listen", "http"])
+def test_a_node_that_cannot_have_a_port_does_not_half_serve(tmp_path: Path, taken: str) -> None:
+    with a_node(tmp_path / "node", free_port()) as stopped, socket.socket() as other:
+        other.bind(("127.0.0.1", getattr(stopped.settings, taken).port))
+        other.listen()
+        done = stopped.segnode("serve")
+    assert done.returncode == 2
+    assert "cannot" in done.stderr
