@@ -26,6 +26,9 @@ _NUMBERS: Final[Mapping[str, str]] = {
 }
 _WITH_CHARACTER_SET: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _PADDING: Final = " \0\t\r\n"
+_NOT_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+"""Controls that no text may hold (PS3.5 section 6.1.3): a wrong length has taken in more."""
+
 _ESCAPED: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
 _RESETS: Final = re.compile(rb"[\\\t\r\n\f]")
 _MISSPELT: Final = re.compile(r"^ISO[_ -]IR[_ -]?")
@@ -34,17 +37,24 @@ _MISSPELT: Final = re.compile(r"^ISO[_ -]IR[_ -]?")
 def decode(raw: RawElement, vr: str, encodings: Sequence[str]) -> tuple[str, ...]:
     """Return the values of an element as text, stripped; () when empty or unreadable.
 
+    Nothing is read of a damaged data set that may be the patient's: neither a name under
+    another tag, nor text that runs into the next element.
+
     vr: from the dictionary, used where the data set does not say it.
     encodings: Python codecs of the data set's Specific Character Set.
     """
     kind = raw.vr if raw.vr not in ("", "UN") else vr
     if kind in _NUMBERS:
         return _numbers(raw, _NUMBERS[kind])
+    if kind == "PN" and vr != "PN":
+        return ()
     if kind in _WITH_CHARACTER_SET:
         text = _text(raw.value, encodings)
     else:
         text = raw.value.decode("latin-1")
     text = text.strip(_PADDING)
+    if vr != "UI" and _NOT_TEXT.search(text):
+        return ()
     return tuple(part.strip(_PADDING) for part in text.split("\\")) if text else ()
 
 

@@ -216,6 +216,23 @@ def test_a_flipped_byte_never_crashes(data: st.DataObject) -> None:
     assert MARKED_NAME not in outcome_of(bytes(whole))
 
 
+def test_a_length_that_runs_into_the_name_takes_nothing_of_it() -> None:
+    whole = bytearray(encode(mr_dataset()))
+    name = whole.index(b"\x10\x00\x10\x00PN")
+    swallowing = bytearray(explicit_element(0x0008103E, b"LO", b"t1"))
+    swallowing[6] += 8 + whole[name + 6]
+    data = bytes(whole[:name] + swallowing + whole[name:])
+    assert read_header(data, EXPLICIT).series_description == ""
+    assert MARKED_NAME not in outcome_of(data)
+
+
+def test_a_name_under_the_tag_of_another_attribute_is_not_taken() -> None:
+    whole = encode(mr_dataset())
+    moved = whole.replace(b"\x10\x00\x10\x00PN", b"\x18\x00\x10\x00PN")
+    assert moved != whole
+    assert read_header(moved, EXPLICIT).contrast_bolus_agent == ""
+
+
 @pytest.mark.parametrize(
     "data",
     [
