@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt
 
-.PHONY: demo test quick check format coverage clean
+.PHONY: demo test quick explore check format coverage clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/segnode demo
@@ -14,6 +14,9 @@ test: check
 
 quick: $(VENV)/.development
 	$(BIN)/python -m pytest -m "not slow and not system"
+
+explore: $(VENV)/.development
+	HYPOTHESIS_PROFILE=exploring $(BIN)/python -m pytest tests/unit
 
 check: $(VENV)/.development
 	$(BIN)/ruff check node tests
