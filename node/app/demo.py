@@ -32,6 +32,7 @@ from node.store.ledger import Ledger
 from node.store.stories import StudyStory
 
 MARK = ".segnode-demo"
+SCANNER = "DEMO-SCANNER"
 QUIET_S = 3
 LOOK_S = 0.2
 SEGNODE = (sys.executable, "-m", "node.app.cli.main")
@@ -77,7 +78,11 @@ def configure(folder: Path, archive_port: int) -> DemoNode:
     """Write a node's configuration: the defaults, free ports, a short quiet period."""
     dicom_port, http_port = free_ports(2)
     content = yaml.safe_load(NODE_YAML)
-    content["listen"] = {"host": "127.0.0.1", "port": dicom_port, "callers": ["DEMO-SCANNER"]}
+    content["listen"] = {
+        "host": "127.0.0.1",
+        "port": dicom_port,
+        "callers": [f"{SCANNER}@127.0.0.1"],
+    }
     content["http"] = {"host": "127.0.0.1", "port": http_port}
     content["destinations"] = {
         "archive": {"ae_title": "DEMO-ARCHIVE", "host": "127.0.0.1", "port": archive_port}
@@ -100,7 +105,7 @@ def configure(folder: Path, archive_port: int) -> DemoNode:
             ae_title=AETitle(settings.ae_title),
             host="127.0.0.1",
             port=dicom_port,
-            calling_ae_title=AETitle("DEMO-SCANNER"),
+            calling_ae_title=AETitle(SCANNER),
         ),
     )
 

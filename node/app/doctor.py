@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from node.app.settings import Settings, read_settings
-from node.app.wiring import bundle_folders, ledger_of, peers_of, spool_of
+from node.app.wiring import CLOCK, bundle_folders, ledger_of, peers_of, spool_of
 from node.domain.errors import ConfigurationInvalid, SegnodeError
 from node.operations.checks import (
     MIB,
     Finding,
     Grade,
     check_bundles,
+    check_callers,
+    check_certificate,
     check_database,
     check_destinations,
     check_port,
@@ -28,6 +30,8 @@ def examine(configuration: Path) -> tuple[Finding, ...]:
     return (
         Finding(check="configuration", grade=Grade.OK, text=str(configuration)),
         check_port("DICOM port", settings.listen.host, settings.listen.port),
+        check_callers(settings.listen.callers),
+        *_tls(settings),
         check_port("HTTP port", settings.http.host, settings.http.port),
         _spool(settings),
         _database(settings),
@@ -36,9 +40,23 @@ def examine(configuration: Path) -> tuple[Finding, ...]:
     )
 
 
+def _tls(settings: Settings) -> tuple[Finding, ...]:
+    options, tls = settings.tls_options, settings.listen.tls
+    if options is None or tls is None:
+        return ()
+    return (
+        check_port("DICOM TLS port", settings.listen.host, tls.port),
+        check_certificate(options, CLOCK.now()),
+    )
+
+
 def _spool(settings: Settings) -> Finding:
     try:
-        return check_spool(spool_of(settings), min_free_bytes=settings.min_free_mib * MIB)
+        return check_spool(
+            spool_of(settings),
+            min_free_bytes=settings.overload.min_free_mib * MIB,
+            min_free_inodes=settings.overload.min_free_inodes,
+        )
     except SegnodeError as error:
         return Finding(check="spool", grade=Grade.FAULT, text=f"{error.what}. {error.remedy}")
 

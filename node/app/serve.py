@@ -4,16 +4,22 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+from node.app.entrance import Entrance, named_senders
 from node.app.settings import Settings
 from node.app.wiring import CLOCK, ledger_of, site_key, spool_of
 from node.domain.errors import SegnodeError
-from node.domain.ids import AETitle
 from node.jobs.queue import AnalysisQueue, prepare_database
-from node.listener.server import Listener, ListenerOptions
-from node.operations.checks import MIB, Grade, check_database, check_spool, finding_of
+from node.net.door import more_descriptors
+from node.operations.checks import (
+    MIB,
+    Grade,
+    check_certificate,
+    check_database,
+    check_spool,
+    finding_of,
+)
 from node.operations.collect import ledger_numbers
 from node.rules.files import RuleBook
-from node.store.admit import Admission, Admitter, Incoming
 from node.store.ledger import Ledger
 from node.store.spool import Spool
 from node.studies.watch import Watch
@@ -26,6 +32,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
 
     Raises SpoolUnwritable, LedgerUnavailable, ConfigurationInvalid.
     """
+    more_descriptors()
     spool = spool_of(settings)
     spool.discard_unfinished()
     ledger = ledger_of(settings)
@@ -34,10 +41,16 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     rules = RuleBook(settings.resolve(settings.rules))
     watch = Watch(ledger, rules, queue, CLOCK, site_key=site_key(spool))
     watcher = threading.Thread(target=watch.run, args=(stop,), name="completion")
-    listener = Listener(_listener_options(settings), _admit(spool, ledger, watch))
-    collector = metrics.observe_ledger(ledger_numbers(ledger, CLOCK))
+    entrance = Entrance(settings, spool, ledger, on_settled=watch.wake)
+    entrance.recover()  # before anything is judged by what is in the ledger
+    numbers = ledger_numbers(ledger, CLOCK, senders=named_senders(settings))
+    collector = metrics.observe_ledger(numbers)
     http = HttpServer(
-        make_app(metrics.render, _faults(settings, spool, ledger, rules)),
+        make_app(
+            metrics.render,
+            _faults(settings, spool, ledger, rules, entrance),
+            stow=entrance.stow_routes(),
+        ),
         settings.http.host,
         settings.http.port,
     )
@@ -54,46 +67,28 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         started.callback(watcher.join)
         started.callback(watch.wake)
         started.callback(stop.set)
-        started.callback(listener.stop)
-        listener.start()
+        started.callback(entrance.stop)
+        entrance.start()
         stop.wait()
 
 
-def _listener_options(settings: Settings) -> ListenerOptions:
-    return ListenerOptions(
-        ae_title=AETitle(settings.ae_title),
-        host=settings.listen.host,
-        port=settings.listen.port,
-        max_associations=settings.listen.max_associations,
-        idle_timeout_s=settings.listen.idle_timeout_s,
-        callers=settings.listen.callers,
-    )
-
-
-def _admit(spool: Spool, ledger: Ledger, watch: Watch) -> Callable[[Incoming], Admission]:
-    admitter = Admitter(spool, ledger, CLOCK)
-
-    def admit(incoming: Incoming) -> Admission:
-        admission = admitter.admit(incoming)
-        watch.wake()
-        return admission
-
-    return admit
-
-
 def _faults(
-    settings: Settings, spool: Spool, ledger: Ledger, rules: RuleBook
+    settings: Settings, spool: Spool, ledger: Ledger, rules: RuleBook, entrance: Entrance
 ) -> Callable[[], Sequence[str]]:
     def faults() -> Sequence[str]:
-        findings = (
+        findings = [
             check_database(ledger),
             finding_of("spool", lambda: f"mark of {len(site_key(spool))} bytes"),
             check_spool(spool, min_free_bytes=settings.min_free_mib * MIB),
-        )
+        ]
+        if settings.tls_options is not None:
+            findings.append(check_certificate(settings.tls_options, CLOCK.now()))
         broken: Sequence[SegnodeError] = tuple(rules.errors().values())
+        refusing = entrance.refusing()
         return [
             *(f"{f.check}: {f.text}" for f in findings if f.grade is not Grade.OK),
             *(f"rules: {error.what}" for error in broken),
+            *([f"receiving: {refusing}"] if refusing is not None else []),
         ]
 
     return faults

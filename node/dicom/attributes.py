@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 
-from node.dicom.elements import RawElement, RawItem, Wanted, read_elements
+from node.dicom.elements import Encoded, RawElement, RawItem, Wanted, read_elements
 from node.dicom.values import decode, encodings_of
 
 
@@ -86,9 +86,11 @@ def layout(
     return Layout(attributes, inside, wanted)
 
 
-def from_bytes(data_set: bytes, transfer_syntax_uid: str, top: Layout) -> Attributes:
-    """Return the attributes of an encoded data set. Raises NotDicom."""
-    raw = read_elements(data_set, transfer_syntax_uid, top.wanted)
+def from_bytes(
+    data_set: Encoded, transfer_syntax_uid: str, top: Layout, *, start: int = 0
+) -> Attributes:
+    """Return the attributes of the encoded data set that begins at `start`. Raises NotDicom."""
+    raw = read_elements(data_set, transfer_syntax_uid, top.wanted, start=start)
     return _from_raw(raw, top, encodings_of(()))
 
 

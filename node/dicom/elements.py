@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Final, NamedTuple
 
 from node.domain.errors import NotDicom
@@ -34,6 +35,7 @@ _SHORT_VR: Final = frozenset(
 )
 _LONG_VR: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _UNDEFINED: Final = 0xFFFFFFFF
+_PIECE: Final = 2**20
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
@@ -48,6 +50,9 @@ class Wanted:
 
 
 NOTHING: Final = Wanted(frozenset())
+
+Encoded = bytes | mmap
+"""An encoded data set, in memory or mapped from a file that is too long for it."""
 
 
 class RawElement(NamedTuple):
@@ -77,53 +82,70 @@ class _CutShort(Exception):
     """The bytes end before the data set does."""
 
 
-def read_elements(data_set: bytes, transfer_syntax_uid: str, wanted: Wanted) -> RawItem:
+def read_elements(
+    data_set: Encoded, transfer_syntax_uid: str, wanted: Wanted, *, start: int = 0
+) -> RawItem:
     """Return the wanted elements that stand before the pixel data.
 
-    data_set: encoded as the transfer syntax says, without file meta group.
+    data_set: encoded as the transfer syntax says; it begins at byte `start`, behind a file
+    meta group where there is one.
     Raises NotDicom when the bytes are no data set, are cut short, or pass a limit.
     """
-    if not data_set:
+    if len(data_set) <= start:
         raise NotDicom("the data set is empty")
     try:
         if transfer_syntax_uid in DEFLATED:
-            return _read_deflated(data_set, wanted)
-        return _read_plain(data_set, transfer_syntax_uid, wanted)
+            return _read_deflated(data_set, wanted, start)
+        return _read_plain(data_set, transfer_syntax_uid, wanted, start)
     except _CutShort as error:
         raise NotDicom(str(error)) from error
 
 
-def _read_plain(data_set: bytes, transfer_syntax_uid: str, wanted: Wanted) -> RawItem:
+def _read_plain(data_set: Encoded, transfer_syntax_uid: str, wanted: Wanted, start: int) -> RawItem:
     little_endian = transfer_syntax_uid != EXPLICIT_BIG
-    implicit = transfer_syntax_uid == IMPLICIT_LITTLE and data_set[4:6] not in _SHORT_VR
-    return _Walk(data_set, implicit=implicit, little_endian=little_endian).whole(wanted)
+    vr = data_set[start + 4 : start + 6]
+    implicit = transfer_syntax_uid == IMPLICIT_LITTLE and vr not in _SHORT_VR
+    walk = _Walk(data_set, implicit=implicit, little_endian=little_endian)
+    return walk.whole(wanted, start)
 
 
-def _read_deflated(data_set: bytes, wanted: Wanted) -> RawItem:
+def _read_deflated(data_set: Encoded, wanted: Wanted, start: int) -> RawItem:
     """Inflate only as much as the header needs, so that a bomb stays small."""
     for limit in (2**20, MAX_INFLATED):
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            head = inflater.decompress(data_set, limit)
-        except zlib.error as error:
-            raise NotDicom("the deflated data set cannot be inflated") from error
-        if not inflater.eof and len(head) < limit:
+        head, ended = _inflated(data_set, start, limit)
+        if not ended and len(head) < limit:
             raise _CutShort("the deflated data set is cut short")
         try:
-            return _Walk(head, implicit=False, little_endian=True, cut=not inflater.eof).whole(
-                wanted
-            )
+            return _Walk(head, implicit=False, little_endian=True, cut=not ended).whole(wanted)
         except _CutShort:
             if len(head) < limit:
                 raise
     raise NotDicom(f"the header of the deflated data set is over {MAX_INFLATED // 2**20} MiB")
 
 
+def _inflated(data_set: Encoded, start: int, limit: int) -> tuple[bytes, bool]:
+    """Return at most `limit` inflated bytes, and whether these are all.
+
+    The bytes are fed in pieces: what the inflater is given and does not use, it copies.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    head = bytearray()
+    try:
+        for position in range(start, len(data_set), _PIECE):
+            piece = data_set[position : position + _PIECE]
+            head += inflater.decompress(piece, limit - len(head))
+            if inflater.eof or len(head) >= limit:
+                break
+    except zlib.error as error:
+        raise NotDicom("the deflated data set cannot be inflated") from error
+    return bytes(head), inflater.eof
+
+
 class _Walk:
     """One pass over the bytes. cut: the bytes are known to be a beginning only."""
 
     def __init__(
-        self, data: bytes, *, implicit: bool, little_endian: bool, cut: bool = False
+        self, data: Encoded, *, implicit: bool, little_endian: bool, cut: bool = False
     ) -> None:
         order = "<" if little_endian else ">"
         self._data = data
@@ -135,12 +157,12 @@ class _Walk:
         self._long = struct.Struct(order + "I").unpack_from
         self.left = MAX_ELEMENTS
 
-    def whole(self, wanted: Wanted) -> RawItem:
+    def whole(self, wanted: Wanted, start: int = 0) -> RawItem:
         """Walk over the top level, up to the pixel data."""
         found = RawItem()
-        data, position, end = self._data, 0, len(self._data)
+        data, position, end = self._data, start, len(self._data)
         while position < end:
-            if position and data[position] == 0 and self._is_padding(position):
+            if position > start and data[position] == 0 and self._is_padding(position):
                 break  # a data set padded with zeros
             head = self.head(position, end)
             if head.tag in _PIXEL_DATA:
@@ -152,9 +174,9 @@ class _Walk:
         return found
 
     def _is_padding(self, position: int) -> bool:
-        rest = len(self._data) - position
-        return not any(self._data[position : position + 8]) and (
-            self._data.count(0, position) == rest
+        end = len(self._data)
+        return not any(self._data[position : position + 8]) and not any(
+            self._data[at : at + _PIECE].strip(b"\0") for at in range(position, end, _PIECE)
         )
 
     def _check_pixel_data(self, head: _Head, end: int) -> None:

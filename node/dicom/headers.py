@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydicom import Dataset
 
 from node.dicom.attributes import Attribute, Attributes, from_bytes, from_dataset, layout
+from node.dicom.elements import Encoded
 from node.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME, SHARED, lifted, planes_of
 from node.dicom.uids import is_uid
 from node.domain.errors import MissingIdentifier, NotDicom
@@ -136,14 +137,17 @@ _TOP: Final = layout(
 )
 
 
-def read_header(data_set: bytes, transfer_syntax_uid: str) -> Header:
+def read_header(data_set: Encoded, transfer_syntax_uid: str, *, start: int = 0) -> Header:
     """Return the Header of an encoded data set, parsing no further than its pixel data.
 
-    data_set: bytes as they came by C-STORE, without file meta group, in any transfer syntax.
+    data_set: bytes as they came by C-STORE, in any transfer syntax; start: where they begin,
+    behind a file meta group where there is one. A mapped file is read no further than needed.
     Raises NotDicom when the bytes are no data set or are cut short, and MissingIdentifier
     when a SOP, series or study UID is absent or no UID. Neither shows any value.
     """
-    return _header(from_bytes(data_set, transfer_syntax_uid, _TOP), transfer_syntax_uid)
+    return _header(
+        from_bytes(data_set, transfer_syntax_uid, _TOP, start=start), transfer_syntax_uid
+    )
 
 
 def project(dataset: Dataset, transfer_syntax_uid: str) -> Header:

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final
 
 from node.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_uid
 from node.domain.errors import NotDicom
-from node.domain.ids import SOPClassUID, SOPInstanceUID, TransferSyntaxUID
+from node.domain.ids import AETitle, SOPClassUID, SOPInstanceUID, TransferSyntaxUID
 
 MAX_META: Final = 64 * 1024
 """No file meta group is longer, private information of odd writers included."""
@@ -16,11 +16,16 @@ _LONG_VR: Final = frozenset({b"OB", b"OW", b"SQ", b"UN", b"UT"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMeta:
-    """What the file meta group says. offset: where the data set begins in the file."""
+    """What the file meta group says.
+
+    source_ae_title: who sent it, "" where the file does not say. offset: where the data set
+    begins in the file, bytes.
+    """
 
     sop_class_uid: SOPClassUID
     sop_instance_uid: SOPInstanceUID
     transfer_syntax_uid: TransferSyntaxUID
+    source_ae_title: AETitle
     offset: int
 
 
@@ -84,7 +89,11 @@ def write_part10(
 
 def read_file_meta(source: BinaryIO) -> FileMeta:
     """Read the head of a DICOM file. Raises NotDicom, showing no value."""
-    head = source.read(MAX_META)
+    return file_meta_of(source.read(MAX_META))
+
+
+def file_meta_of(head: bytes) -> FileMeta:
+    """Read the first MAX_META bytes of a DICOM file, or all. Raises NotDicom."""
     if head[128:132] != b"DICM":
         raise NotDicom("the file is not in the DICOM file format")
     found, offset = _meta_elements(head)
@@ -98,6 +107,7 @@ def read_file_meta(source: BinaryIO) -> FileMeta:
         sop_class_uid=SOPClassUID(uids[0]),
         sop_instance_uid=SOPInstanceUID(uids[1]),
         transfer_syntax_uid=TransferSyntaxUID(uids[2]),
+        source_ae_title=AETitle(found.get(0x0016, b"").strip(b" \0").decode("ascii", "replace")),
         offset=offset,
     )
 

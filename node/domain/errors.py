@@ -6,13 +6,14 @@ SegnodeError
 │   ├── MissingIdentifier   no SOP, series or study UID
 │   ├── UnsupportedSopClass not a storage class that is taken
 │   ├── DuplicateDiffers    same SOP Instance UID, other bytes
+│   ├── ObjectTooLarge      longer than the site allows
 │   ├── SeriesUnusable      a series that cannot be made into one volume
 │   │   ├── TooFewSlices, SliceGap, DoubledSlice, MixedOrientation, MixedGeometry
 │   │   ├── NoGeometry, ShearedGeometry, UndecodablePixels
 │   └── StudyUnusable       RoleMissing, RegistrationFailed, BrainNotFound
 ├── SiteFault               this machine or its configuration: an administrator acts, then retry
 │   ├── ConfigurationInvalid, RuleInvalid, DestinationUnknown, BundleInvalid, BundleMissing
-│   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable
+│   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable, Overloaded
 ├── PeerFault               the world's fault: retried
 │   ├── DestinationUnreachable, DestinationRefused
 └── OwnFault                a defect of ours: EncodingRefused, StepCrashed
@@ -77,6 +78,14 @@ class DuplicateDiffers(RefusedInput):
     code = "duplicate-differs"
     meaning = "The first object stays; the second was put aside and is not used."
     remedy = "Find out why the sender reuses identifiers; compare the object kept aside."
+
+
+class ObjectTooLarge(RefusedInput):
+    """An object that is longer than the site allows."""
+
+    code = "object-too-large"
+    meaning = "The object was not stored; the sender was told so and still has it."
+    remedy = "If such objects are wanted, raise `listen.limits.instance_mib` in node.yaml."
 
 
 class SeriesUnusable(RefusedInput):
@@ -243,6 +252,14 @@ class LedgerUnavailable(SiteFault):
     code = "ledger-unavailable"
     meaning = "Nothing is acknowledged until it answers again; senders keep their images."
     remedy = "Check the database URL, the disk that it lies on, and its locks."
+
+
+class Overloaded(SiteFault):
+    """There is no room for more, or too much is unfinished."""
+
+    code = "overloaded"
+    meaning = "New images are refused as out of resources for now; senders keep them."
+    remedy = "Make room on the spool's disk, or see what holds up the work that waits."
 
 
 class PeerFault(SegnodeError):

@@ -42,6 +42,14 @@ class DeliveryState(StrEnum):
     DEAD = "DEAD"  # out of attempts, an operator decides
 
 
+class StepState(StrEnum):
+    """What a modality says of its work (Performed Procedure Step Status, PS3.3 C.4.14)."""
+
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"  # and says which images it made
+    DISCONTINUED = "DISCONTINUED"  # no evidence of anything
+
+
 R, A, D = RevisionState, AnalysisState, DeliveryState
 
 ARRIVED: Final = frozenset({DeliveryState.SENT, DeliveryState.PROVEN})

@@ -17,7 +17,7 @@ from node.domain.ids import (
     StudyInstanceUID,
 )
 from node.domain.regions import Role
-from node.domain.states import AnalysisState, DeliveryState, RevisionState
+from node.domain.states import AnalysisState, DeliveryState, RevisionState, StepState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +104,25 @@ class RoleDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcedureStep:
+    """What a modality said of its work on a study (MPPS), held against what came.
+
+    calling_ae_title: who said it. images: listed in it, and missing: of them, not here yet.
+    """
+
+    sop_instance_uid: SOPInstanceUID
+    calling_ae_title: AETitle
+    state: StepState
+    images: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that a completion decision may look at.
 
-    quiet_s: seconds since the last instance came; age_s: since the first.
+    quiet_s: seconds since the last instance came; age_s: since the first. unlisted: how many
+    instances are here that no COMPLETED step lists; of no weight where there are no steps.
     """
 
     study_instance_uid: StudyInstanceUID
@@ -115,6 +130,13 @@ class Evidence:
     quiet_s: float
     age_s: float
     series: tuple[SeriesFacts, ...]
+    steps: tuple[ProcedureStep, ...] = ()
+    unlisted: int = 0
+
+    @property
+    def instances(self) -> int:
+        """How many instances are here."""
+        return sum(series.instances for series in self.series)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +215,8 @@ class DeliveryRecord:
     """One object for one destination.
 
     kind: "SEG" or "OVERLAY". status: the last DIMSE status, None before the first.
-    path: of the encoded object, relative to the spool's root.
+    path: of the encoded object, relative to the spool's root. seen_at: when the object first
+    came back to us, sent on by an archive; None while it has not.
     """
 
     analysis_id: AnalysisId
@@ -206,6 +229,7 @@ class DeliveryRecord:
     attempts: int
     reason: Reason | None
     changed_at: datetime
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,134 +1,116 @@
-"""What is answered to each request: the handlers that pynetdicom calls.
+"""One association as its receiver serves it: let in, counted, reported when it ends."""
 
-Data sets are taken as the bytes that came; nothing is decoded here.
-"""
-
-import logging
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydicom import Dataset
 from pynetdicom import evt
 
-from node.domain.errors import SegnodeError
-from node.domain.ids import AETitle, SOPClassUID, SOPInstanceUID, TransferSyntaxUID
-from node.listener.callers import Caller, may_call
-from node.listener.statuses import (
-    PROCESSING_FAILURE,
-    STATUS_OF_ADMISSION,
-    SUCCESS,
-    status_of,
-)
-from node.listener.visits import Visits
-from node.store.admit import Admission, Incoming
-from node.telemetry import metrics
+from node.domain.ids import AETitle
+from node.listener.arrival import Arrival, Shelf
+from node.listener.callers import TEMPORARY_CONGESTION, Rejection, Request
+from node.listener.desk import Desk, News
+from node.listener.statuses import SUCCESS
+from node.net.storing import Party, StoreAnswer, StoreRequest, Timing
+from node.store.senders import SenderVisit
 from node.telemetry.metrics import ReceivedOutcome
 
-logger: Final = logging.getLogger(__name__)
-
-Admit = Callable[[Incoming], Admission]
-
-CALLING_AE_TITLE_UNKNOWN: Final = (1, 1, 3)
-"""Permanent, by the service user, calling AE title not recognised (PS3.8 table 9-21)."""
-
-LOCAL_LIMIT_EXCEEDED: Final = (2, 3, 2)
-"""Transient, by the presentation layer: the sender may try again."""
-
-_OUTCOME: Final[Mapping[Admission, ReceivedOutcome]] = MappingProxyType(
-    {
-        Admission.STORED: "stored",
-        Admission.DUPLICATE: "duplicate",
-        Admission.KEPT_ASIDE: "kept-aside",
-        Admission.OURS: "ours",
-    }
-)
+Handler = tuple[Any, Callable[[evt.Event], Any]]
 
 
 class Reception:
-    """Answers requests; called from the threads of all associations at once."""
+    """Serves one association; all of it is called from the association's own thread."""
 
-    def __init__(self, admit: Admit, callers: tuple[Caller, ...], *, max_associations: int) -> None:
-        self._admit: Final = admit
-        self._callers: Final = callers
-        self._visits: Final = Visits(max_associations)
+    def __init__(self, shelf: Shelf, desk: Desk) -> None:
+        self._shelf: Final = shelf
+        self._desk: Final = desk
+        self._request: Request | None = None  # once it was let in
+        self._since = self._last = time.monotonic()
+        self._max_pdu = 0
+        self._established = self._released = False
+        self._outcomes: Counter[ReceivedOutcome] = Counter()
+        self._syntaxes: Counter[str] = Counter()
+        self._stalled = self._size_bytes = 0
+        self._longest_gap_s = 0.0
 
-    def handlers(self) -> list[tuple[Any, Callable[[evt.Event], Any]]]:
+    def handlers(self) -> list[Handler]:
         """Return each event of pynetdicom with the function that handles it."""
         return [
             (evt.EVT_REQUESTED, self.on_requested),
-            (evt.EVT_ESTABLISHED, self._visits.on_established),
-            (evt.EVT_REJECTED, self._visits.on_rejected),
-            (evt.EVT_RELEASED, self._visits.on_released),
-            (evt.EVT_ABORTED, self._visits.on_aborted),
-            (evt.EVT_CONN_CLOSE, self._visits.on_closed),
-            (evt.EVT_C_ECHO, self.on_c_echo),
-            (evt.EVT_C_STORE, self.on_c_store),
+            (evt.EVT_ESTABLISHED, self.on_established),
+            (evt.EVT_RELEASED, self.on_released),
+            (evt.EVT_C_ECHO, lambda _: SUCCESS),
         ]
 
     def on_requested(self, event: evt.Event) -> None:
-        """Reject an association whose caller is not on the list, or for which is no place."""
-        requestor = event.assoc.requestor
-        requestor.ae_title = requestor.primitive.calling_ae_title  # pynetdicom does it later
-        if not may_call(self._callers, requestor.ae_title.strip(), requestor.address):
-            self._reject(event, CALLING_AE_TITLE_UNKNOWN)
-        elif not self._visits.enter(event.assoc):
-            self._reject(event, LOCAL_LIMIT_EXCEEDED)
+        """Have the association let in or rejected."""
+        primitive = event.assoc.requestor.primitive
+        request = Request(
+            calling_ae_title=str(primitive.calling_ae_title or "").strip(),
+            called_ae_title=str(primitive.called_ae_title or "").strip(),
+            address=str(event.assoc.requestor.address),
+        )
+        found = self._judge(request)
+        if found is None:
+            self._request = request
+        else:
+            event.assoc.acse.send_reject(found.result, found.source, found.reason)
+            event.assoc.kill()
 
-    def _reject(self, event: evt.Event, reason: tuple[int, int, int]) -> None:
-        event.assoc.acse.send_reject(*reason)
-        self._visits.on_rejected(event)
-        event.assoc.kill()
-
-    def on_c_echo(self, _event: evt.Event) -> int:
-        """Answer a verification request."""
-        return SUCCESS
-
-    def on_c_store(self, event: evt.Event) -> int | Dataset:
-        """Answer a storage request; with success only when the bytes are on disk."""
-        started = time.perf_counter()
-        incoming = _incoming(event)
-        size = len(incoming.data_set)
+    def _judge(self, request: Request) -> Rejection | None:
         try:
-            admission = self._admit(incoming)
-        except SegnodeError as error:
-            self._visits.received(event.assoc, "refused", size)
-            return _refusal(incoming, error.code, status_of(error))
-        except Exception as error:  # the edge: the sender must get an answer
-            self._visits.received(event.assoc, "refused", size)
-            logger.error("admission crashed", exc_info=error)  # noqa: TRY400 -- its text stays out
-            return _refusal(incoming, SegnodeError.code, PROCESSING_FAILURE)
-        finally:
-            metrics.store_seconds(time.perf_counter() - started)
-        self._visits.received(event.assoc, _OUTCOME[admission], size)
-        return STATUS_OF_ADMISSION[admission]
+            return self._desk.enter(request)
+        except OSError:  # nobody is at the desk: the node is about to stop, or to start again
+            return TEMPORARY_CONGESTION
 
+    def on_established(self, event: evt.Event) -> None:
+        """Begin to count."""
+        self._established = True
+        self._max_pdu = int(event.assoc.requestor.maximum_length or 0)
+        self._desk.established()
 
-def _incoming(event: evt.Event) -> Incoming:
-    request = event.request
-    return Incoming(
-        sop_class_uid=SOPClassUID(str(request.AffectedSOPClassUID)),
-        sop_instance_uid=SOPInstanceUID(str(request.AffectedSOPInstanceUID)),
-        transfer_syntax_uid=TransferSyntaxUID(str(event.context.transfer_syntax)),
-        data_set=request.DataSet.getvalue(),
-        calling_ae_title=AETitle(event.assoc.requestor.ae_title.strip()),
-    )
+    def on_released(self, _event: evt.Event) -> None:
+        """Note that it ended as it should."""
+        self._released = True
 
+    def leave(self) -> None:
+        """Report the association; to be called once, when it has ended."""
+        if self._request is None:
+            return
+        self._desk.leave(
+            SenderVisit(
+                calling_ae_title=AETitle(self._request.calling_ae_title),
+                address=self._request.address,
+                ended_at=datetime.now(UTC),
+                outcome="released" if self._released else "aborted",
+                instances=self._outcomes.total(),
+                duplicates=self._outcomes["duplicate"],
+                refused=self._outcomes["refused"],
+                stalled=self._stalled,
+                size_bytes=self._size_bytes,
+                seconds=time.monotonic() - self._since,
+                longest_gap_s=self._longest_gap_s,
+                max_pdu=self._max_pdu,
+                transfer_syntaxes=dict(self._syntaxes),
+            )
+        )
 
-def _refusal(incoming: Incoming, code: str, status: int) -> Dataset:
-    """Return the answer with the reason's code as comment, for the sender's log."""
-    metrics.refused(code)
-    logger.warning(
-        "instance refused",
-        extra={
-            "code": code,
-            "status": f"0x{status:04X}",
-            "calling": incoming.calling_ae_title,
-            "bytes": len(incoming.data_set),
-        },
-    )
-    answer = Dataset()
-    answer.Status = status
-    answer.ErrorComment = code
-    return answer
+    def begin(self, request: StoreRequest, party: Party) -> Arrival | StoreAnswer:
+        """Make ready for an object, or refuse it before its data set is read (`Storing`)."""
+        arrival = Arrival(self._shelf, request, party.calling_ae_title, self._count)
+        return arrival.begin() or arrival
+
+    def _count(self, news: News, transfer_syntax_uid: str, timing: Timing | None) -> None:
+        """Count an object that is about to be answered, and report it."""
+        now = time.monotonic()
+        took_s = timing.seconds if timing is not None else 0.0
+        if self._outcomes:
+            self._longest_gap_s = max(self._longest_gap_s, now - took_s - self._last)
+        self._last = now
+        self._outcomes[news.outcome] += 1
+        self._syntaxes[transfer_syntax_uid] += 1
+        self._size_bytes += news.size_bytes
+        self._stalled += timing is not None and timing.stalled
+        self._desk.tell(news)

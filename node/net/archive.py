@@ -4,6 +4,7 @@ For the demo, for trials at commissioning and for tests; never for patients. It 
 to answer badly, so that delivery can be tried against an archive that misbehaves.
 """
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
@@ -13,13 +14,16 @@ from typing import Final
 
 from pynetdicom import AE, evt
 
-from node.dicom.part10 import write_part10
+from node.dicom.part10 import part10_head
 from node.domain.ids import AETitle, SOPClassUID, SOPInstanceUID, TransferSyntaxUID
 from node.net.acceptor import Acceptor
 from node.net.dimse import MAX_PDU, SUCCESS, VERIFICATION, identify
+from node.net.storing import ConversationLimits, Party, Sink, StoreAnswer, StoreRequest, Timing
 
 OUT_OF_RESOURCES: Final = 0xA700
-PATIENCE_S: Final = 10.0
+LIMITS: Final = ConversationLimits(
+    patience_s=10.0, idle_s=60.0, message_s=600.0, association_s=86_400.0, instances=1_000_000
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +78,13 @@ class FolderArchive:
         ae = AE(ae_title=self.ae_title)
         identify(ae)
         ae.maximum_pdu_size = MAX_PDU
-        ae.maximum_associations = 64
         ae.add_supported_context(VERIFICATION)
         self._acceptor = Acceptor(
             ae,
             (self.host, self.port),
-            [(evt.EVT_C_ECHO, lambda _: SUCCESS), (evt.EVT_C_STORE, self._on_c_store)],
-            patience_s=PATIENCE_S,
+            [(evt.EVT_C_ECHO, lambda _: SUCCESS)],
+            self,
+            LIMITS,
         )
         self._acceptor.start()
         self.port = self._acceptor.port
@@ -91,39 +95,74 @@ class FolderArchive:
             self._acceptor.stop()
             self._acceptor = None
 
-    def _on_c_store(self, event: evt.Event) -> int:
-        request = event.request
-        status = self._answer(str(request.AffectedSOPClassUID))
-        if status == SUCCESS or status >> 12 == 0xB:
-            try:
-                self._store(event)
-            except OSError:
-                return OUT_OF_RESOURCES
-        return status
-
-    def _store(self, event: evt.Event) -> None:
-        request = event.request
-        uid = str(request.AffectedSOPInstanceUID)
-        name = hashlib.sha256(uid.encode()).hexdigest()[:32]
-        arrived = ReceivedObject(
+    def begin(self, request: StoreRequest, party: Party) -> Sink | StoreAnswer:
+        """Take an object, or answer as told."""
+        status = self._answer(request.sop_class_uid)
+        if status != SUCCESS and status >> 12 != 0xB:
+            return StoreAnswer(status=status)
+        name = hashlib.sha256(request.sop_instance_uid.encode()).hexdigest()[:32]
+        arriving = ReceivedObject(
             path=self._folder / f"{name}.dcm",
-            sop_class_uid=SOPClassUID(str(request.AffectedSOPClassUID)),
-            sop_instance_uid=SOPInstanceUID(uid),
-            transfer_syntax_uid=TransferSyntaxUID(str(event.context.transfer_syntax)),
-            calling_ae_title=AETitle(event.assoc.requestor.ae_title.strip()),
+            sop_class_uid=SOPClassUID(request.sop_class_uid),
+            sop_instance_uid=SOPInstanceUID(request.sop_instance_uid),
+            transfer_syntax_uid=TransferSyntaxUID(request.transfer_syntax_uid),
+            calling_ae_title=AETitle(party.calling_ae_title),
         )
-        unfinished = arrived.path.with_suffix(f".{threading.get_ident()}.part")
-        with unfinished.open("wb") as target:
-            write_part10(
-                target,
-                data_set=request.DataSet.getvalue(),
-                sop_class_uid=arrived.sop_class_uid,
-                sop_instance_uid=arrived.sop_instance_uid,
-                transfer_syntax_uid=arrived.transfer_syntax_uid,
-                source_ae_title=arrived.calling_ae_title,
-            )
-        unfinished.replace(arrived.path)
+        try:
+            return _Arriving(arriving, status, self._keep)
+        except OSError:
+            return StoreAnswer(status=OUT_OF_RESOURCES)
+
+    def _keep(self, arrived: ReceivedObject) -> None:
         with self._lock:
-            known = self._objects.get(uid)
+            known = self._objects.get(arrived.sop_instance_uid)
             times = known.times + 1 if known else 1
-            self._objects[uid] = replace(arrived, times=times)
+            self._objects[arrived.sop_instance_uid] = replace(arrived, times=times)
+
+
+class _Arriving:
+    """One object on its way into the folder. Raises OSError when it cannot be written."""
+
+    def __init__(
+        self, arriving: ReceivedObject, status: int, keep: Callable[[ReceivedObject], None]
+    ) -> None:
+        self._arriving: Final = arriving
+        self._status: Final = status
+        self._keep: Final = keep
+        self._path: Final = arriving.path.with_suffix(f".{threading.get_ident()}.part")
+        self._file: Final = self._path.open("wb")
+        self._file.write(
+            part10_head(
+                sop_class_uid=arriving.sop_class_uid,
+                sop_instance_uid=arriving.sop_instance_uid,
+                transfer_syntax_uid=arriving.transfer_syntax_uid,
+                source_ae_title=arriving.calling_ae_title,
+            )
+        )
+
+    def write(self, fragment: memoryview) -> StoreAnswer | None:
+        """Write a fragment, or refuse when the folder does not take it."""
+        try:
+            self._file.write(fragment)
+        except OSError:
+            self.abandon()
+            return StoreAnswer(status=OUT_OF_RESOURCES)
+        return None
+
+    def finish(self, _timing: Timing) -> StoreAnswer:
+        """Give the file its name."""
+        try:
+            self._file.close()
+            self._path.replace(self._arriving.path)
+        except OSError:
+            self.abandon()
+            return StoreAnswer(status=OUT_OF_RESOURCES)
+        self._keep(self._arriving)
+        return StoreAnswer(status=self._status)
+
+    def abandon(self) -> None:
+        """Remove what came."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()

@@ -6,12 +6,10 @@ narrow because of the few inner parts that are replaced here.
 
 import contextlib
 import socket
-import time
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pynetdicom import AE, _config, evt
-from pynetdicom.transport import AssociationSocket, RequestHandler
+from pynetdicom.transport import AssociationSocket
 
 from node.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -81,16 +79,6 @@ class CallingAE(AE):  # type: ignore[misc]
         return wrapper
 
 
-class PeerRequestHandler(RequestHandler):  # type: ignore[misc]
-    """Makes an association of a connection, with our sockets."""
-
-    def _create_association(self) -> Any:
-        association = super()._create_association()
-        # The stock method offers no place to name another class for the socket.
-        association.dul.socket.__class__ = PeerSocket
-        return association
-
-
 def identify(ae: Any) -> None:
     """Let an application entity say in every association that it is Segnode."""
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -98,26 +86,16 @@ def identify(ae: Any) -> None:
 
 
 def tune(event: evt.Event) -> None:
-    """Set up the socket of a new connection (handler of EVT_CONN_OPEN).
+    """Set up the socket of a connection that we open (handler of EVT_CONN_OPEN).
 
     Without TCP_NODELAY a small PDU waits for the peer's delayed acknowledgement, 40 ms an
     image; without a timeout a silent or stuck peer holds two threads for ever.
     """
-    connection = connection_of(event.assoc)
+    wrapper = event.assoc.dul.socket
+    connection = wrapper.socket if wrapper is not None else None
     if connection is not None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(event.assoc.network_timeout)
-
-
-def stop_waiting(event: evt.Event) -> None:
-    """Let the wait for a request end when the connection does (handler of EVT_CONN_CLOSE)."""
-    _wake(event.assoc)
-
-
-def connection_of(association: Any) -> socket.socket | None:
-    """Return the socket below an association, None when it is closed already."""
-    wrapper = association.dul.socket
-    return cast("socket.socket | None", wrapper.socket) if wrapper is not None else None
 
 
 def resolve(host: str, port: int) -> str:
@@ -125,34 +103,3 @@ def resolve(host: str, port: int) -> str:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     best = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     return str(best[4][0])
-
-
-def end_all(associations: Sequence[Any], *, within_s: float) -> None:
-    """Abort associations and wait for their threads; cut the connection of what will not end."""
-    for association in associations:
-        association.abort(block=False)
-        _wake(association)
-    deadline = time.monotonic() + within_s
-    for association in associations:
-        _join(association, deadline)
-    for association in associations:
-        connection = connection_of(association)
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            _join(association, time.monotonic() + within_s)
-
-
-def _wake(association: Any) -> None:
-    """End the wait of an acceptor for an A-ASSOCIATE-RQ that was bad or never came.
-
-    pynetdicom waits for its whole timeout, whatever becomes of the connection.
-    """
-    if association.is_acceptor and association.requestor.primitive is None:
-        association.dul.to_user_queue.put(None)
-
-
-def _join(association: Any, deadline: float) -> None:
-    for thread in (association, association.dul):
-        if thread.is_alive():
-            thread.join(max(deadline - time.monotonic(), 0.0))

@@ -1,12 +1,13 @@
 """The door before the associations: one thread in which connections wait until they ask.
 
 pynetdicom gives every TCP connection two threads at once. Here a connection costs a
-descriptor until its A-ASSOCIATE-RQ is there, so that port probes, load balancers and
-half-open connections cost nothing and delay nobody.
+descriptor until its A-ASSOCIATE-RQ is there, on a TLS port its ClientHello, so that port
+probes, load balancers and half-open connections cost nothing and delay nobody.
 """
 
 import contextlib
 import logging
+import resource
 import selectors
 import socket
 import struct
@@ -18,9 +19,20 @@ from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
-ASSOCIATE_RQ: Final = 0x01
+ASSOCIATE_RQ: Final = b"\x01"
+CLIENT_HELLO: Final = b"\x16\x03"
+"""A handshake record of whatever version of TLS (RFC 8446 5.1)."""
+
 HEAD: Final = 6
-"""PDU type, a reserved byte, length: what every PDU begins with (PS3.8 9.3.1)."""
+"""PDU type, a reserved byte, length: what every PDU begins with (PS3.8 9.3.1).
+
+Or the type of a TLS record, two bytes of version, two of length, and the type of the message.
+"""
+
+RECORD_HEAD: Final = 5
+LONGEST_RECORD: Final = 2**14
+HELLO: Final = 0x01
+"""The message that a client begins with (RFC 8446 4)."""
 
 LOOK: Final = 16 * 1024
 """As much of a request is waited for here; nearly all are shorter."""
@@ -29,6 +41,9 @@ LONGEST_REQUEST: Final = 512 * 1024
 """128 presentation contexts with all transfer syntaxes take about 150 kB."""
 
 ACCEPTS_AT_ONCE: Final = 64
+MOST_DESCRIPTORS: Final = 65_536
+"""More are of no use, and some programs walk through all that they may have."""
+
 BREATH_S: Final = 0.05
 """Pause when descriptors have run out and no waiting connection can be closed."""
 
@@ -43,17 +58,43 @@ class _Waiting:
     wanted: int = HEAD
 
 
-def bytes_wanted(head: bytes) -> int | None:
+def bytes_wanted(head: bytes, first: bytes = ASSOCIATE_RQ) -> int | None:
     """Return how many bytes must be there before an association is made of a connection.
 
-    head: what came so far. None: it will never be one.
+    head: what came so far. first: what it must begin with, ASSOCIATE_RQ or CLIENT_HELLO.
+    None: it will never be one.
     """
-    if head[:1] not in (b"", bytes([ASSOCIATE_RQ])):
+    if head[: len(first)] != first[: len(head)]:
         return None
     if len(head) < HEAD:
         return HEAD
+    return _request_wanted(head) if first == ASSOCIATE_RQ else _hello_wanted(head)
+
+
+def _request_wanted(head: bytes) -> int | None:
     (length,) = struct.unpack_from(">I", head, 2)
-    return None if length > LONGEST_REQUEST else min(HEAD + length, LOOK)
+    return None if length > LONGEST_REQUEST else min(HEAD + int(length), LOOK)
+
+
+def _hello_wanted(head: bytes) -> int | None:
+    (length,) = struct.unpack_from(">H", head, 3)
+    if not 0 < length <= LONGEST_RECORD or head[RECORD_HEAD] != HELLO:
+        return None
+    return min(RECORD_HEAD + int(length), LOOK)
+
+
+def more_descriptors(wanted: int = MOST_DESCRIPTORS) -> int:
+    """Let the process open as many descriptors as it may, up to `wanted`; return how many.
+
+    The usual soft limit is 1,024, for programs that use select(); a door alone may hold that many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft == resource.RLIM_INFINITY or soft >= allowed:
+        return soft
+    with contextlib.suppress(OSError, ValueError):  # forbidden: then it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class Door:
@@ -61,7 +102,8 @@ class Door:
 
     take_over: gets the connection, in blocking mode, nothing read from it, and its address.
     patience_s: how long a connection may be silent. most_waiting: when one more comes, the
-    oldest is closed. on_ignored: called for each connection that never asked.
+    oldest is closed. first: what they ask with, ASSOCIATE_RQ or on a TLS port CLIENT_HELLO.
+    on_ignored: called for each connection that never asked.
     """
 
     def __init__(
@@ -71,12 +113,14 @@ class Door:
         *,
         patience_s: float,
         most_waiting: int = 1024,
+        first: bytes = ASSOCIATE_RQ,
         on_ignored: Callable[[], None] = lambda: None,
     ) -> None:
         self._listening = listening
         self._take_over = take_over
         self._patience_s = patience_s
         self._most_waiting = most_waiting
+        self._first = first
         self._on_ignored = on_ignored
         self._waiting: dict[socket.socket, _Waiting] = {}  # the oldest first
         self._stopping = threading.Event()
@@ -147,7 +191,7 @@ class Door:
         except OSError:
             self._ignore(connection)
             return
-        wanted = bytes_wanted(head)
+        wanted = bytes_wanted(head, self._first)
         if wanted is None or len(head) < waiting.wanted:
             self._ignore(connection)  # it asks for something else, or it was closed
         elif len(head) >= wanted:

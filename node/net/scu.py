@@ -1,4 +1,4 @@
-"""C-ECHO and C-STORE as a client (PS3.4 annexes A and B): one send, no loops.
+"""C-ECHO, C-STORE and N-EVENT-REPORT as the one who calls (PS3.4 annexes A, B, J): no loops.
 
 Data sets leave as the bytes that they are in their files; nothing is decoded.
 """
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pynetdicom import build_context, evt
+from pydicom import Dataset
+from pynetdicom import build_context, build_role, evt
 
 from node.dicom.part10 import FileMeta, read_file_meta
 from node.domain.errors import DestinationRefused, DestinationUnreachable, NotDicom, SegnodeError
@@ -25,6 +26,8 @@ NO_CONTEXT: Final = "no presentation context accepted"
 NO_ANSWER: Final = "no answer, the association is lost"
 
 _PERMANENT: Final = 1
+
+PLAIN_SYNTAXES: Final = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 
 Context = tuple[str, str]
 """SOP class and transfer syntax."""
@@ -105,6 +108,36 @@ def send_files(
     return tuple(results[path] for path in paths)
 
 
+def report_event(
+    peer: Peer,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    event_type: int,
+    information: Dataset,
+) -> Dataset:
+    """Call a peer that is the user of a service of ours and report an event (N-EVENT-REPORT).
+
+    We call, but stay the provider: that role is negotiated (PS3.7 annex D.3.3.4). Returns the
+    data set of the status. Raises DestinationUnreachable, also when no answer comes, and
+    DestinationRefused.
+    """
+    contexts = [(sop_class_uid, syntax) for syntax in PLAIN_SYNTAXES]
+    role = build_role(sop_class_uid, scp_role=True)
+    with _association(peer, contexts, roles=[role]) as association:
+        if not association.accepted_contexts:
+            raise DestinationRefused(f"{peer} takes no event reports of this service")
+        try:
+            status, _ = association.send_n_event_report(
+                information, event_type, sop_class_uid, sop_instance_uid
+            )
+        except (RuntimeError, ValueError) as error:  # it went, or took another context
+            raise DestinationUnreachable(f"{peer} ends the association") from error
+    if "Status" not in status:
+        raise DestinationUnreachable(f"{peer} does not answer an event report")
+    answer: Dataset = status
+    return answer
+
+
 def _file_meta(path: Path) -> FileMeta:
     try:
         with path.open("rb") as source:
@@ -177,9 +210,12 @@ def _status(answer: Any) -> int | None:
 
 
 @contextmanager
-def _association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Any]:
+def _association(
+    peer: Peer, contexts: Sequence[Context], *, roles: Sequence[Any] = ()
+) -> Iterator[Any]:
     """Open an association and release it at the end.
 
+    roles: SCP/SCU role selections to negotiate.
     It may have no accepted context. Raises DestinationUnreachable, DestinationRefused.
     """
     try:
@@ -193,6 +229,7 @@ def _association(peer: Peer, contexts: Sequence[Context]) -> Iterator[Any]:
         contexts=[build_context(sop_class, syntax) for sop_class, syntax in contexts],
         ae_title=peer.ae_title,
         max_pdu=MAX_PDU,
+        ext_neg=list(roles),
         evt_handlers=[
             (evt.EVT_CONN_OPEN, tune),
             (evt.EVT_CONN_OPEN, lambda event: guard(event.assoc)),

@@ -2,18 +2,23 @@
 
 import os
 import socket
+import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from node.domain.errors import SegnodeError
+from node.domain.errors import ConfigurationInvalid, SegnodeError
 from node.domain.ids import DestinationName
+from node.listener.callers import ANYONE
 from node.net.scu import Peer, echo
+from node.net.tls import TlsOptions, certificate_end
 from node.store.ledger import Ledger
 from node.store.spool import Spool
 
 MIB = 1024 * 1024
+CERTIFICATE_NOTICE = timedelta(days=30)
 
 
 class Grade(StrEnum):
@@ -41,7 +46,7 @@ def finding_of(check: str, probe: Callable[[], str]) -> Finding:
         return Finding(check=check, grade=Grade.FAULT, text=f"{error.what}. {error.remedy}")
 
 
-def check_spool(spool: Spool, *, min_free_bytes: int) -> Finding:
+def check_spool(spool: Spool, *, min_free_bytes: int, min_free_inodes: int = 0) -> Finding:
     """Check that the spool can be written and has room."""
 
     def probe() -> str:
@@ -49,8 +54,14 @@ def check_spool(spool: Spool, *, min_free_bytes: int) -> Finding:
         return f"{spool.free_bytes() // MIB} MiB free"
 
     found = finding_of("spool", probe)
-    if found.grade is Grade.OK and spool.free_bytes() < min_free_bytes:
+    if found.grade is not Grade.OK:
+        return found
+    room = spool.room()
+    if room.free_bytes < min_free_bytes:
         text = f"{found.text}, less than the {min_free_bytes // MIB} MiB wanted"
+        return Finding(check="spool", grade=Grade.WARN, text=text)
+    if room.free_inodes is not None and room.free_inodes < min_free_inodes:
+        text = f"{room.free_inodes} inodes free, fewer than the {min_free_inodes} wanted"
         return Finding(check="spool", grade=Grade.WARN, text=text)
     return found
 
@@ -63,6 +74,48 @@ def check_database(ledger: Ledger) -> Finding:
         return ledger.engine.dialect.name
 
     return finding_of("database", probe)
+
+
+def check_callers(callers: Sequence[str]) -> Finding:
+    """Check that somebody may send, and not everybody."""
+    check = "callers"
+    if not callers:
+        text = "listen.callers names nobody, so that nobody can send"
+        return Finding(check=check, grade=Grade.WARN, text=text)
+    if ANYONE in callers:
+        text = "everybody may send; name AE titles with their addresses"
+        return Finding(check=check, grade=Grade.WARN, text=text)
+    loose = [entry for entry in callers if "@" not in entry]
+    if loose:
+        text = f"let in from every address: {', '.join(loose)}"
+        return Finding(check=check, grade=Grade.WARN, text=text)
+    return Finding(check=check, grade=Grade.OK, text=f"{len(callers)} may send")
+
+
+def check_certificate(options: TlsOptions, now: datetime) -> Finding:
+    """Check that the TLS files can be used, by using them, and for how long they can.
+
+    What is true of the files is in force: the listener reads them anew when they change.
+    """
+    check = "TLS certificate"
+    try:
+        end = certificate_end(options)
+    except ConfigurationInvalid as error:
+        return Finding(check=check, grade=Grade.FAULT, text=f"{error.what}. {error.remedy}")
+    text = f"{options.certificate} ends on {end:%Y-%m-%d}"
+    if end - now < CERTIFICATE_NOTICE:
+        return Finding(check=check, grade=Grade.WARN, text=f"{text}; renew it")
+    if _is_for_all_to_read(options.key):
+        text = f"everybody on this machine may read {options.key}"
+        return Finding(check=check, grade=Grade.WARN, text=text)
+    return Finding(check=check, grade=Grade.OK, text=text)
+
+
+def _is_for_all_to_read(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 def check_port(check: str, host: str, port: int) -> Finding:

@@ -1,40 +1,33 @@
-"""The one way in: bytes on disk, then the row in the ledger, then the acknowledgement.
+"""The one way in for who holds an object in memory: journal, place and row in one call.
 
-A crash between the two leaves a file that no row names; the sender was told nothing, sends
-again, and the same bytes go to the same place.
+It is what the listener does in two processes: a receiver commits to a journal, a settler
+takes it from there. A crash in between leaves what the next start settles.
 """
 
-import hashlib
+import threading
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import BinaryIO, Final
+from typing import Final
 
-from node.dicom.classes import is_storage_class
 from node.dicom.headers import read_header
 from node.dicom.ours import is_ours
-from node.dicom.part10 import write_part10
 from node.domain.clock import Clock
-from node.domain.errors import (
-    DuplicateDiffers,
-    MissingIdentifier,
-    RefusedInput,
-    SegnodeError,
-    SpoolUnwritable,
-    UnsupportedSopClass,
-)
+from node.domain.errors import RefusedInput, SegnodeError, SpoolUnwritable
 from node.domain.header import Header
 from node.domain.ids import (
     AETitle,
-    Sha256,
     SOPClassUID,
     SOPInstanceUID,
     StudyInstanceUID,
     TransferSyntaxUID,
 )
-from node.domain.study import Reason, Refusal, StoredInstance
-from node.store.intake import KnownInstance
+from node.domain.study import Reason, Refusal
+from node.store.admission import Admission, Arriving, check, check_class
+from node.store.journal import Journal
 from node.store.ledger import Ledger
-from node.store.spool import Spool, aside_path, instance_path
+from node.store.settle import Settler
+from node.store.spool import Spool
+
+__all__ = ["Admission", "Admitter", "Incoming", "check", "check_class"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +43,15 @@ class Incoming:
     data_set: bytes
     calling_ae_title: AETitle
 
-
-class Admission(StrEnum):
-    """What became of an object that was not refused."""
-
-    STORED = "stored"  # on disk and in the ledger
-    DUPLICATE = "duplicate"  # was here already, byte for byte
-    KEPT_ASIDE = "kept-aside"  # same SOP Instance UID, other bytes: kept, not used
-    OURS = "ours"  # written by Segnode: never an input, so not kept
+    @property
+    def arriving(self) -> Arriving:
+        """What is known of it without its bytes."""
+        return Arriving(
+            sop_class_uid=self.sop_class_uid,
+            sop_instance_uid=self.sop_instance_uid,
+            transfer_syntax_uid=self.transfer_syntax_uid,
+            calling_ae_title=self.calling_ae_title,
+        )
 
 
 class Admitter:
@@ -67,6 +61,9 @@ class Admitter:
         self._spool: Final = spool
         self._ledger: Final = ledger
         self._clock: Final = clock
+        self._settler: Final = Settler(spool, ledger, clock)
+        self._opening: Final = threading.Lock()
+        self._journal: Journal | None = None
 
     def admit(self, incoming: Incoming) -> Admission:
         """Take one object in; when this returns, it may be acknowledged.
@@ -81,66 +78,40 @@ class Admitter:
             self._refuse(incoming, _study_of(incoming), error)
             raise
         if is_ours(header):
+            self._ledger.deliveries.record_seen(header.sop_instance_uid, self._clock.now())
             return Admission.OURS
         try:
-            return self._take(incoming, header)
+            return self._take(incoming)
         except SpoolUnwritable as error:
             self._refuse(incoming, header.study_instance_uid, error)
             raise
 
-    def _take(self, incoming: Incoming, header: Header) -> Admission:
+    def close(self) -> None:
+        """Let go of the journal."""
+        with self._opening:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+
+    def _take(self, incoming: Incoming) -> Admission:
         """Store an object that may be an input."""
-        content = content_sha256(incoming)
-        known = self._ledger.intake.find(header.sop_instance_uid)
-        if known is None:
-            stored = self._write(incoming, header, content)
-            if self._ledger.intake.record_instance(
-                header,
-                stored,
-                calling_ae_title=incoming.calling_ae_title,
-                data_set_sha256=content,
-                now=self._clock.now(),
-            ):
-                return Admission.STORED
-            # Another thread or process was first with this SOP Instance UID.
-            known = self._ledger.intake.get(header.sop_instance_uid)
-        if known.data_set_sha256 == content:
-            return self._again(incoming, header, known)
-        return self._keep_aside(incoming, header, content)
+        entry = self._open_journal().begin(incoming.arriving)
+        try:
+            entry.write(incoming.data_set)
+            path = entry.commit().path
+        finally:
+            entry.discard()
+        try:
+            # Where it is gone already, another settler has found it in the journal.
+            return self._settler.settle([path]).get(path, Admission.DUPLICATE)
+        finally:
+            path.unlink(missing_ok=True)  # after an error, the sender hears of it and sends again
 
-    def _again(self, incoming: Incoming, header: Header, known: KnownInstance) -> Admission:
-        """Answer a repeat; where the disk has lost or altered the file, it is written anew."""
-        if not self._spool.holds(known.instance.path, known.instance.sha256):
-            stored = self._write(incoming, header, known.data_set_sha256)
-            self._ledger.intake.record_rewritten(stored)
-        return Admission.DUPLICATE
-
-    def _keep_aside(self, incoming: Incoming, header: Header, content: Sha256) -> Admission:
-        relative = aside_path(header.sop_instance_uid, content)
-        self._spool.write_new(relative, lambda target: _write_file(target, incoming))
-        self._refuse(
-            incoming,
-            header.study_instance_uid,
-            DuplicateDiffers(f"The same SOP Instance UID came with other content: {relative}."),
-        )
-        return Admission.KEPT_ASIDE
-
-    def _write(self, incoming: Incoming, header: Header, content: Sha256) -> StoredInstance:
-        relative = instance_path(
-            header.study_instance_uid,
-            header.series_instance_uid,
-            header.sop_instance_uid,
-            content,
-        )
-        sha256, size = self._spool.write_new(relative, lambda target: _write_file(target, incoming))
-        return StoredInstance(
-            sop_instance_uid=header.sop_instance_uid,
-            series_instance_uid=header.series_instance_uid,
-            path=relative,
-            sha256=sha256,
-            size_bytes=size,
-            planes=header.planes,
-        )
+    def _open_journal(self) -> Journal:
+        with self._opening:
+            if self._journal is None:
+                self._journal = Journal(self._spool, blanks=0)
+            return self._journal
 
     def _refuse(
         self, incoming: Incoming, study: StudyInstanceUID | None, error: SegnodeError
@@ -156,16 +127,6 @@ class Admitter:
         )
 
 
-def content_sha256(incoming: Incoming) -> Sha256:
-    """Return what makes two objects the same: transfer syntax and bytes as received.
-
-    The file's own hash is not it, because its meta information names the sender.
-    """
-    digest = hashlib.sha256(incoming.transfer_syntax_uid.encode() + b"\0")
-    digest.update(incoming.data_set)
-    return Sha256(digest.hexdigest())
-
-
 def _study_of(incoming: Incoming) -> StudyInstanceUID | None:
     """Return the study of an object that is refused, so that its story can say so."""
     try:
@@ -175,24 +136,7 @@ def _study_of(incoming: Incoming) -> StudyInstanceUID | None:
 
 
 def _checked_header(incoming: Incoming) -> Header:
-    if not is_storage_class(incoming.sop_class_uid):
-        raise UnsupportedSopClass(
-            f"Objects of SOP class {incoming.sop_class_uid} are not stored here."
-        )
+    check_class(incoming.arriving)
     header = read_header(incoming.data_set, incoming.transfer_syntax_uid)
-    if header.sop_instance_uid != incoming.sop_instance_uid:
-        raise MissingIdentifier("The SOP Instance UID of the command is not the data set's.")
-    if header.sop_class_uid != incoming.sop_class_uid:
-        raise MissingIdentifier("The SOP Class UID of the command is not the data set's.")
+    check(header, incoming.arriving)
     return header
-
-
-def _write_file(target: BinaryIO, incoming: Incoming) -> None:
-    write_part10(
-        target,
-        data_set=incoming.data_set,
-        sop_class_uid=incoming.sop_class_uid,
-        sop_instance_uid=incoming.sop_instance_uid,
-        transfer_syntax_uid=incoming.transfer_syntax_uid,
-        source_ae_title=incoming.calling_ae_title,
-    )

@@ -89,6 +89,21 @@ class Deliveries:
             states = (origin.value, to.value)
             _write_down(connection, rows.delivery(row), states, reason=reason, now=now)
 
+    def record_seen(self, sop_instance_uid: SOPInstanceUID, now: datetime) -> int:
+        """Note that an object of ours came back, sent on by an archive.
+
+        The first time stays. Returns how many deliveries it was news for: 0 for a repeat, and
+        for an object of another node, which this ledger never planned to deliver.
+        """
+        table = schema.deliveries
+        with self._database.write() as connection:
+            news = connection.execute(
+                update(table)
+                .where((table.c.sop_instance_uid == sop_instance_uid) & table.c.seen_at.is_(None))
+                .values(seen_at=now)
+            )
+            return news.rowcount
+
 
 def deliveries_of(connection: Connection, analysis_id: str) -> tuple[DeliveryRecord, ...]:
     """Return the deliveries of an analysis, by destination, kind and UID."""

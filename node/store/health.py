@@ -62,6 +62,15 @@ class Health:
         with self._database.read() as connection:
             return {step: (count, sum_s) for step, count, sum_s in connection.execute(query)}
 
+    def waiting_analyses(self) -> int:
+        """Return how many analyses are QUEUED."""
+        table = schema.analyses
+        with self._database.read() as connection:
+            found = connection.execute(
+                select(func.count()).where(table.c.state == AnalysisState.QUEUED.value)
+            ).scalar_one()
+        return int(found)
+
     def oldest_waiting_s(self, now: datetime) -> float | None:
         """Return how long the oldest QUEUED analysis waits for an executor, None without one."""
         table = schema.analyses

@@ -1,14 +1,14 @@
 """What came in: instances, their series and study, and what was refused."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, update
 
-from node.domain.errors import StepCrashed
 from node.domain.header import Header
-from node.domain.ids import AETitle, RevisionNumber, Sha256, SOPInstanceUID, StudyInstanceUID
+from node.domain.ids import AETitle, RevisionNumber, SOPInstanceUID, StudyInstanceUID
 from node.domain.states import REVISION_TRANSITIONS, AnalysisState, RevisionState
 from node.domain.study import Refusal, StoredInstance
 from node.store import codec, moves, rows, schema
@@ -21,15 +21,16 @@ _BOTTOM: Final = 9_999_999_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownInstance:
-    """A stored instance and the hash of its data set as received (see admit)."""
+class Received:
+    """An instance that is on disk, as the ledger is told of it."""
 
+    header: Header
     instance: StoredInstance
-    data_set_sha256: Sha256
+    calling_ae_title: AETitle
 
 
-class _AlreadyKnownError(Exception):
-    """Leaves the transaction, and with it what it had counted."""
+class _OvertakenError(Exception):
+    """Another writer recorded one of the instances meanwhile; leaves the transaction."""
 
 
 class Intake:
@@ -46,60 +47,86 @@ class Intake:
         *,
         calling_ae_title: AETitle,
         now: datetime,
-        data_set_sha256: Sha256 | None = None,
     ) -> bool:
-        """Record an instance that is on disk; False when its SOP Instance UID is known.
+        """Record one instance as record_instances does; False when its UID is known."""
+        one = Received(header=header, instance=instance, calling_ae_title=calling_ae_title)
+        return bool(self.record_instances([one], now=now))
+
+    def record_instances(
+        self, batch: Sequence[Received], *, now: datetime
+    ) -> frozenset[SOPInstanceUID]:
+        """Record instances that are on disk in one transaction; return whose UIDs were new.
 
         The first one opens revision 1 of its study. A later one takes the revision back to
         RECEIVING, or, when it was COMPLETE, supersedes it, cancels its queued analyses and
-        opens the next. The study is due for a look at once.
+        opens the next. The studies are due for a look at once. Of several in the batch with
+        one SOP Instance UID, the first counts.
         """
-        reception = {
-            "calling_ae_title": calling_ae_title,
-            "data_set_sha256": data_set_sha256 or instance.sha256,
-            "received_at": now,
-        }
-        study = header.study_instance_uid
-        try:
-            with self._database.write() as connection:
-                revision = self._touch_study(connection, study, instance, now)
-                revision = self._reopen(connection, study, revision, now)
-                self._insert(connection, header, instance, {"revision": revision, **reception})
-                self._keep_header(connection, header)
-        except _AlreadyKnownError:
-            return False
-        return True
+        first: dict[SOPInstanceUID, Received] = {}
+        for received in batch:
+            first.setdefault(received.instance.sop_instance_uid, received)
+        while True:
+            try:
+                with self._database.write() as connection:
+                    known = self._known(connection, first)
+                    return self._record(
+                        connection, [r for u, r in first.items() if u not in known], now
+                    )
+            except _OvertakenError:
+                continue  # each time, at least one more of them is known
+
+    def _known(
+        self, connection: Connection, sops: Collection[SOPInstanceUID]
+    ) -> set[SOPInstanceUID]:
+        return set(connection.execute(self._sql.known, {"sops": list(sops)}).scalars())
+
+    def _record(
+        self, connection: Connection, news: list[Received], now: datetime
+    ) -> frozenset[SOPInstanceUID]:
+        """Record what is not known; studies and instances in an order that all writers keep."""
+        by_study: dict[StudyInstanceUID, list[Received]] = {}
+        for received in sorted(news, key=lambda r: r.instance.sop_instance_uid):
+            by_study.setdefault(received.header.study_instance_uid, []).append(received)
+        records: list[dict[str, Any]] = []
+        for study, its in sorted(by_study.items()):
+            revision = self._touch_study(connection, study, its, now)
+            revision = self._reopen(connection, study, revision, now)
+            records += [_instance_row(r, revision, now) for r in its]
+        if records:
+            kept = connection.execute(self._sql.keep_instances, records).all()
+            if len(kept) < len(records):
+                raise _OvertakenError
+            connection.execute(self._sql.keep_header, _header_rows(news))
+        return frozenset(r.instance.sop_instance_uid for r in news)
 
     def find_instance(self, sop_instance_uid: SOPInstanceUID) -> StoredInstance | None:
         """Return where an instance lies, or None when it is not known."""
-        known = self.find(sop_instance_uid)
-        return known.instance if known is not None else None
-
-    def find(self, sop_instance_uid: SOPInstanceUID) -> KnownInstance | None:
-        """Return an instance and the hash that tells a repeat from a conflict."""
         with self._database.read() as connection:
             row = connection.execute(self._sql.find, {"sop": sop_instance_uid}).one_or_none()
-        if row is None:
-            return None
-        return KnownInstance(
-            instance=rows.stored_instance(row), data_set_sha256=Sha256(row.data_set_sha256)
-        )
+        return rows.stored_instance(row) if row is not None else None
 
-    def get(self, sop_instance_uid: SOPInstanceUID) -> KnownInstance:
-        """Return an instance that must be there; raises StepCrashed when it is not."""
-        known = self.find(sop_instance_uid)
-        if known is None:
-            raise StepCrashed("An instance that was there a moment ago is not in the ledger.")
-        return known
+    def find_instances(
+        self, sop_instance_uids: Collection[SOPInstanceUID]
+    ) -> dict[SOPInstanceUID, StoredInstance]:
+        """Return where those of the instances lie that are known."""
+        with self._database.read() as connection:
+            found = connection.execute(self._sql.find_all, {"sops": list(sop_instance_uids)}).all()
+        return {SOPInstanceUID(row.sop_instance_uid): rows.stored_instance(row) for row in found}
 
-    def record_rewritten(self, instance: StoredInstance) -> None:
-        """Note that the file of a known instance was written anew after the disk lost it."""
+    def record_rewritten(self, received: Received) -> None:
+        """Note that another file took the place of a known instance's that the disk lost."""
         table = schema.instances
+        instance = received.instance
         with self._database.write() as connection:
             connection.execute(
                 update(table)
                 .where(table.c.sop_instance_uid == instance.sop_instance_uid)
-                .values(path=instance.path, sha256=instance.sha256, size_bytes=instance.size_bytes)
+                .values(
+                    transfer_syntax_uid=received.header.transfer_syntax_uid,
+                    path=instance.path,
+                    sha256=instance.sha256,
+                    size_bytes=instance.size_bytes,
+                )
             )
 
     def record_refusal(self, refusal: Refusal) -> None:
@@ -122,22 +149,22 @@ class Intake:
         self,
         connection: Connection,
         study: StudyInstanceUID,
-        instance: StoredInstance,
+        news: list[Received],
         now: datetime,
     ) -> RevisionNumber:
-        """Count the instance in and lock the study's row; return the current revision."""
+        """Count instances in and lock the study's row; return the current revision."""
         row = connection.execute(
             self._sql.touch,
             {
                 "study_instance_uid": study,
                 "revision": 1,
-                "instances": 1,
-                "size_bytes": instance.size_bytes,
+                "instances": len(news),
+                "size_bytes": sum(r.instance.size_bytes for r in news),
                 "first_received_at": now,
                 "last_received_at": now,
             },
         ).one()
-        if row.instances == 1:
+        if row.instances == len(news):
             _open_revision(connection, study, RevisionNumber(1), now=now, why="the first instance")
         return RevisionNumber(row.revision)
 
@@ -158,42 +185,44 @@ class Intake:
         _receive_again(connection, study, number, state, now=now)
         return number
 
-    def _insert(
-        self,
-        connection: Connection,
-        header: Header,
-        instance: StoredInstance,
-        reception: dict[str, Any],
-    ) -> None:
-        kept = connection.execute(
-            self._sql.keep_instance,
-            {
-                "sop_instance_uid": instance.sop_instance_uid,
-                "series_instance_uid": instance.series_instance_uid,
-                "study_instance_uid": header.study_instance_uid,
-                "sop_class_uid": header.sop_class_uid,
-                "transfer_syntax_uid": header.transfer_syntax_uid,
-                "path": instance.path,
-                "sha256": instance.sha256,
-                "size_bytes": instance.size_bytes,
-                "planes": codec.pack_planes(instance.planes),
-                **reception,
-            },
-        )
-        if kept.first() is None:
-            raise _AlreadyKnownError
 
-    def _keep_header(self, connection: Connection, header: Header) -> None:
-        connection.execute(
-            self._sql.keep_header,
-            {
-                "series_instance_uid": header.series_instance_uid,
-                "study_instance_uid": header.study_instance_uid,
-                "header_key": _header_key(header),
-                # The planes of all instances are in their own rows.
-                "header": codec.dumps(replace(header, planes=())),
-            },
-        )
+def _instance_row(received: Received, revision: RevisionNumber, now: datetime) -> dict[str, Any]:
+    header, instance = received.header, received.instance
+    return {
+        "sop_instance_uid": instance.sop_instance_uid,
+        "series_instance_uid": instance.series_instance_uid,
+        "study_instance_uid": header.study_instance_uid,
+        "revision": revision,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "path": instance.path,
+        "sha256": instance.sha256,
+        "size_bytes": instance.size_bytes,
+        "planes": codec.pack_planes(instance.planes),
+        "calling_ae_title": received.calling_ae_title,
+        "received_at": now,
+    }
+
+
+def _header_rows(news: list[Received]) -> list[dict[str, Any]]:
+    """Return the header with the lowest key of each series."""
+    lowest: dict[tuple[str, str], tuple[str, Header]] = {}
+    for received in news:
+        header = received.header
+        series = (header.study_instance_uid, header.series_instance_uid)
+        key = _header_key(header)
+        if series not in lowest or key < lowest[series][0]:
+            lowest[series] = (key, header)
+    return [
+        {
+            "series_instance_uid": series,
+            "study_instance_uid": study,
+            "header_key": key,
+            # The planes of all instances are in their own rows.
+            "header": codec.dumps(replace(header, planes=())),
+        }
+        for (study, series), (key, header) in sorted(lowest.items(), key=lambda item: item[0])
+    ]
 
 
 def _header_key(header: Header) -> str:

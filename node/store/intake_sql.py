@@ -17,22 +17,24 @@ class IntakeStatements:
     def __init__(self, insert: Callable[[Any], Any]) -> None:
         self.touch: Final = _touch(insert)
         self.state: Final = _state()
-        self.keep_instance: Final = _keep_instance(insert)
+        self.keep_instances: Final = _keep_instances(insert)
         self.keep_header: Final = _keep_header(insert)
         self.find: Final = select(schema.instances).where(
             schema.instances.c.sop_instance_uid == bindparam("sop")
         )
+        self.find_all: Final = select(schema.instances).where(_among("sops"))
+        self.known: Final = select(schema.instances.c.sop_instance_uid).where(_among("sops"))
         self.refuse: Final = _refuse(insert)
 
 
 def _touch(insert: Callable[[Any], Any]) -> Any:
-    """Count an instance into its study; the row is locked until the commit."""
+    """Count instances into their study; the row is locked until the commit."""
     table = schema.studies
     insertion = insert(table)
     return insertion.on_conflict_do_update(
         index_elements=[table.c.study_instance_uid],
         set_={
-            "instances": table.c.instances + 1,
+            "instances": table.c.instances + insertion.excluded.instances,
             "size_bytes": table.c.size_bytes + insertion.excluded.size_bytes,
             "last_received_at": insertion.excluded.last_received_at,
         },
@@ -46,8 +48,12 @@ def _state() -> Any:
     )
 
 
-def _keep_instance(insert: Callable[[Any], Any]) -> Any:
-    """Keep an instance and return its UID, or no row where it is known."""
+def _among(name: str) -> Any:
+    return schema.instances.c.sop_instance_uid.in_(bindparam(name, expanding=True))
+
+
+def _keep_instances(insert: Callable[[Any], Any]) -> Any:
+    """Keep instances and return their UIDs, without those that are known."""
     uid = schema.instances.c.sop_instance_uid
     return insert(schema.instances).on_conflict_do_nothing(index_elements=[uid]).returning(uid)
 

@@ -10,10 +10,13 @@ from typing import Final
 from sqlalchemy import Engine
 
 from node.store.analyses import Analyses
+from node.store.commitments import Commitments
 from node.store.database import Database, Transaction, migrate, open_engine
 from node.store.deliveries import Deliveries
+from node.store.evidence import ProcedureSteps
 from node.store.health import Health
 from node.store.intake import Intake
+from node.store.senders import Senders
 from node.store.studies import Studies
 from node.store.tales import Stories
 
@@ -32,6 +35,9 @@ class Ledger:
         self.deliveries: Final = Deliveries(database)
         self.stories: Final = Stories(database)
         self.health: Final = Health(database)
+        self.senders: Final = Senders(database)
+        self.procedure_steps: Final = ProcedureSteps(database)
+        self.commitments: Final = Commitments(database)
 
     def close(self) -> None:
         """Give back all connections."""

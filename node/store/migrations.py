@@ -125,7 +125,52 @@ _FIRST: Final = (
         beat_at {time} NOT NULL)""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_SECOND: Final = (
+    # Whether two objects are the same is found by comparing their bytes.
+    "ALTER TABLE segnode_instances DROP COLUMN data_set_sha256",
+    "ALTER TABLE segnode_deliveries ADD COLUMN seen_at {time}",
+    "CREATE INDEX segnode_deliveries_of_object ON segnode_deliveries (sop_instance_uid)",
+    """CREATE TABLE segnode_senders (
+        calling_ae_title TEXT PRIMARY KEY,
+        address TEXT NOT NULL,
+        first_at {time} NOT NULL,
+        last_at {time} NOT NULL,
+        associations INTEGER NOT NULL,
+        aborted INTEGER NOT NULL,
+        rejected INTEGER NOT NULL,
+        instances BIGINT NOT NULL,
+        duplicates BIGINT NOT NULL,
+        refused BIGINT NOT NULL,
+        stalled BIGINT NOT NULL,
+        size_bytes BIGINT NOT NULL,
+        busy_seconds DOUBLE PRECISION NOT NULL,
+        longest_gap_seconds DOUBLE PRECISION NOT NULL,
+        max_pdu INTEGER NOT NULL,
+        transfer_syntaxes TEXT NOT NULL)""",
+    """CREATE TABLE segnode_procedure_steps (
+        sop_instance_uid TEXT PRIMARY KEY,
+        study_instance_uid TEXT NOT NULL,
+        calling_ae_title TEXT NOT NULL,
+        state TEXT NOT NULL,
+        series TEXT NOT NULL,
+        created_at {time} NOT NULL,
+        changed_at {time} NOT NULL)""",
+    """CREATE INDEX segnode_procedure_steps_of_study
+        ON segnode_procedure_steps (study_instance_uid)""",
+    """CREATE TABLE segnode_commitments (
+        transaction_uid TEXT NOT NULL,
+        calling_ae_title TEXT NOT NULL,
+        address TEXT NOT NULL,
+        objects TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        asked_at {time} NOT NULL,
+        next_at {time},
+        PRIMARY KEY (transaction_uid, calling_ae_title))""",
+    "CREATE INDEX segnode_commitments_due ON segnode_commitments (next_at)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _SECOND)
 """Step n of the list takes a database from version n - 1 to version n."""
 
 

@@ -100,6 +100,7 @@ def delivery(row: AnyRow) -> DeliveryRecord:
         attempts=row.attempts,
         reason=reason(row),
         changed_at=row.changed_at,
+        seen_at=row.seen_at,
     )
 
 

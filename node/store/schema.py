@@ -79,7 +79,6 @@ instances = Table(
     Column("transfer_syntax_uid", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("sha256", Text, nullable=False),  # of the file
-    Column("data_set_sha256", Text, nullable=False),  # of the bytes as received
     Column("size_bytes", BigInteger, nullable=False),
     Column("planes", LargeBinary, nullable=False),  # nine little-endian doubles each
     Column("calling_ae_title", Text, nullable=False),
@@ -157,7 +156,9 @@ deliveries = Table(
     Column("reason_code", Text),
     Column("reason_text", Text),
     Column("changed_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime),  # when the object came back to us from an archive
     Index("segnode_deliveries_by_state", "state"),
+    Index("segnode_deliveries_of_object", "sop_instance_uid"),
 )
 
 transitions = Table(
@@ -180,4 +181,52 @@ executors = Table(
     metadata,
     Column("executor_id", Text, primary_key=True),
     Column("beat_at", UtcDateTime, nullable=False),
+)
+
+senders = Table(
+    "segnode_senders",
+    metadata,
+    Column("calling_ae_title", Text, primary_key=True),
+    Column("address", Text, nullable=False),  # of the last association
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("associations", Integer, nullable=False),
+    Column("aborted", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("instances", BigInteger, nullable=False),  # stored, duplicates and all
+    Column("duplicates", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("stalled", BigInteger, nullable=False),  # waited for a delayed acknowledgement
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("busy_seconds", Float(53), nullable=False),  # of associations that sent something
+    Column("longest_gap_seconds", Float(53), nullable=False),  # between two instances
+    Column("max_pdu", Integer, nullable=False),  # that the sender takes, bytes, 0: no limit
+    Column("transfer_syntaxes", Text, nullable=False),  # JSON: UID to number of instances
+)
+
+procedure_steps = Table(
+    "segnode_procedure_steps",
+    metadata,
+    Column("sop_instance_uid", Text, primary_key=True),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("calling_ae_title", Text, nullable=False),
+    Column("state", Text, nullable=False),  # Performed Procedure Step Status
+    Column("series", Text, nullable=False),  # JSON: Series Instance UID to its SOP Instance UIDs
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Index("segnode_procedure_steps_of_study", "study_instance_uid"),
+)
+
+commitments = Table(
+    "segnode_commitments",
+    metadata,
+    Column("transaction_uid", Text, primary_key=True),
+    Column("calling_ae_title", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("objects", Text, nullable=False),  # JSON: pairs of SOP Class and Instance UID
+    Column("state", Text, nullable=False),  # "asked", "answered" or "given-up"
+    Column("attempts", Integer, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("next_at", UtcDateTime),  # NULL when there is nothing left to do
+    Index("segnode_commitments_due", "next_at"),
 )

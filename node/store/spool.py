@@ -2,6 +2,7 @@
 
 Layout below the root; names are hashes, so no identifier shows in a listing:
 
+    incoming/<journal>/                          acknowledged, on its way into the ledger
     objects/ab/<study>/<series>/<instance>.dcm   what was received
     aside/ab/<instance>-<content>.dcm            second objects under a known SOP Instance UID
     work/<analysis id>/                          artefacts of an analysis
@@ -12,11 +13,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -34,20 +35,10 @@ READ_SIZE: Final = 1 << 20
 KNOWN_FOLDERS_LIMIT: Final = 4096
 
 
-def instance_path(
-    study: StudyInstanceUID,
-    series: SeriesInstanceUID,
-    sop: SOPInstanceUID,
-    content: Sha256 | None = None,
-) -> str:
-    """Return where an instance lies, relative to the root.
-
-    content: hash of what is in it; with it in the name, two different objects that claim one
-    SOP Instance UID at the same moment cannot overwrite each other.
-    """
-    name = _hash(sop)[:32] if content is None else f"{_hash(sop)[:32]}-{content[:8]}"
+def instance_path(study: StudyInstanceUID, series: SeriesInstanceUID, sop: SOPInstanceUID) -> str:
+    """Return where an instance lies, relative to the root."""
     folder = _hash(study)[:16]
-    return f"objects/{folder[:2]}/{folder}/{_hash(series)[:16]}/{name}.dcm"
+    return f"objects/{folder[:2]}/{folder}/{_hash(series)[:16]}/{_hash(sop)[:32]}.dcm"
 
 
 def aside_path(sop: SOPInstanceUID, content: Sha256) -> str:
@@ -58,6 +49,14 @@ def aside_path(sop: SOPInstanceUID, content: Sha256) -> str:
 
 def _hash(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a file system has left for us. free_inodes: None where it does not count them."""
+
+    free_bytes: int
+    free_inodes: int | None
 
 
 class Spool:
@@ -82,9 +81,9 @@ class Spool:
         SpoolUnwritable, after which nothing is left.
         """
         target = self.path(relative)
-        with _writable("written"):
-            self._ensure_durable(target.parent)
-            self._ensure_durable(self.root / UNFINISHED)
+        with writable("written"):
+            self.ensure_durable(target.parent)
+            self.ensure_durable(self.root / UNFINISHED)
             temporary = self.root / UNFINISHED / secrets.token_hex(12)
             try:
                 with temporary.open("xb") as file:
@@ -96,7 +95,7 @@ class Spool:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _fsync_folder(target.parent)
+            fsync_folder(target.parent)
         return hashed.sha256(), hashed.size
 
     def holds(self, relative: str, sha256: Sha256) -> bool:
@@ -125,19 +124,37 @@ class Spool:
     def work_folder(self, analysis_id: AnalysisId) -> Path:
         """Return the folder for an analysis' artefacts, made when absent."""
         folder = self.path(f"work/{analysis_id}")
-        with _writable("made"):
-            self._ensure_durable(folder)
+        with writable("made"):
+            self.ensure_durable(folder)
         return folder
 
-    def free_bytes(self) -> int:
+    def known_file(
+        self, study: StudyInstanceUID, series: SeriesInstanceUID, sop: SOPInstanceUID
+    ) -> Path | None:
+        """Return the file of an instance where one lies at its place, at the cost of one stat.
+
+        The ledger has the last word: the file may still be on its way into it.
+        """
+        file = self.path(instance_path(study, series, sop))
+        return file if file.exists() else None
+
+    def room(self) -> Room:
         """Return what the file system has left; raises SpoolUnwritable without a root."""
-        with _writable("looked at"):
-            return shutil.disk_usage(self.root).free
+        with writable("looked at"):
+            found = os.statvfs(self.root)
+        return Room(
+            free_bytes=found.f_bavail * found.f_frsize,
+            free_inodes=found.f_favail if found.f_files else None,
+        )
+
+    def free_bytes(self) -> int:
+        """Return the bytes that are left; raises SpoolUnwritable without a root."""
+        return self.room().free_bytes
 
     def check_writable(self) -> None:
         """Write, sync and remove a small file; raises SpoolUnwritable."""
-        with _writable("written"):
-            self._ensure_durable(self.root / UNFINISHED)
+        with writable("written"):
+            self.ensure_durable(self.root / UNFINISHED)
             probe = self.root / UNFINISHED / secrets.token_hex(12)
             try:
                 with probe.open("xb") as file:
@@ -154,7 +171,7 @@ class Spool:
         """
         removed = 0
         limit = time.time() - older_than_s
-        with _writable("cleaned"), contextlib.suppress(FileNotFoundError):
+        with writable("cleaned"), contextlib.suppress(FileNotFoundError):
             for file in (self.root / UNFINISHED).iterdir():
                 if file.stat().st_mtime < limit:
                     file.unlink(missing_ok=True)
@@ -168,7 +185,7 @@ class Spool:
                 digest.update(chunk)
         return Sha256(digest.hexdigest())
 
-    def _ensure_durable(self, folder: Path) -> None:
+    def ensure_durable(self, folder: Path) -> None:
         """Make the folder and put its entry, and every entry above it, on the disk.
 
         A folder that another process made may not be on the disk yet, so it is synced at
@@ -180,7 +197,7 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
             child = folder
             while child != self.root:
-                _fsync_folder(child.parent)
+                fsync_folder(child.parent)
                 child = child.parent
             while len(self._durable) >= KNOWN_FOLDERS_LIMIT:
                 self._durable.pop(next(iter(self._durable)))
@@ -204,7 +221,8 @@ class _HashingFile:
         return Sha256(self._digest.hexdigest())
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk; raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -213,7 +231,8 @@ def _fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _writable(verb: str) -> Iterator[None]:
+def writable(verb: str) -> Iterator[None]:
+    """Turn OSError into SpoolUnwritable; verb: what cannot be done, as in "written"."""
     try:
         yield
     except OSError as error:

@@ -11,6 +11,7 @@ from node.domain.study import (
     AnalysisRecord,
     CompletionDecision,
     DeliveryRecord,
+    ProcedureStep,
     Reason,
     Refusal,
     SeriesFacts,
@@ -78,7 +79,8 @@ class StudyStory:
     """Everything that is known about one study, from the ledger alone.
 
     header: of its first series, for the facts of the study. series: as the rules see them
-    now, by number. refusals: what came for it and was not taken. revisions, analyses and
+    now, by number. procedure_steps: what modalities said of it, held against what is here
+    now. refusals: what came for it and was not taken. revisions, analyses and
     transitions: oldest first.
     """
 
@@ -89,6 +91,7 @@ class StudyStory:
     instances: int
     size_bytes: int
     series: tuple[SeriesFacts, ...]
+    procedure_steps: tuple[ProcedureStep, ...]
     refusals: tuple[Refusal, ...]
     revisions: tuple[RevisionStory, ...]
     analyses: tuple[AnalysisStory, ...]

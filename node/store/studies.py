@@ -20,6 +20,7 @@ from node.domain.study import (
 )
 from node.store import codec, moves, rows, schema
 from node.store.database import Database, Transaction
+from node.store.evidence import said_of
 
 WHO: Final = "judgement"
 DUE_LIMIT: Final = 500
@@ -68,7 +69,7 @@ class Studies:
             return _revision_of(connection, study)
 
     def evidence(self, study: StudyInstanceUID, now: datetime) -> Evidence:
-        """Return all that the judgement may look at: every series that came so far.
+        """Return all that the judgement may look at: what came so far, and what was said of it.
 
         Raises StepCrashed for a study that is not in the ledger.
         """
@@ -79,12 +80,15 @@ class Studies:
             if row is None:
                 raise StepCrashed("A study was judged that is not in the ledger.")
             series = series_facts(connection, study)
+            said = said_of(connection, study)
         return Evidence(
             study_instance_uid=study,
             revision=RevisionNumber(row.revision),
             quiet_s=max(0.0, (now - row.last_received_at).total_seconds()),
             age_s=max(0.0, (now - row.first_received_at).total_seconds()),
             series=series,
+            steps=said.steps,
+            unlisted=said.unlisted,
         )
 
     def record(
@@ -94,18 +98,18 @@ class Studies:
         decision: CompletionDecision,
         *,
         now: datetime,
-        instances_seen: int | None = None,
+        seen: Evidence | None = None,
     ) -> bool:
         """Record WAITING, NOT_ELIGIBLE or GAVE_UP, and when to look again.
 
-        instances_seen: how many instances the evidence held; when more have come since,
-        nothing is written, the study stays due, and the answer is False. So it is too when
-        the revision moved on.
+        seen: the evidence that was judged; when instances came since, or a modality said
+        something else, nothing is written, the study stays due, and the answer is False. So
+        it is too when the revision moved on.
         """
         if decision.state in {RevisionState.COMPLETE, RevisionState.SUPERSEDED}:
             raise StepCrashed(f"A decision {decision.state.value} is not recorded this way.")
         with self._database.write() as connection:
-            state = _judged_state(connection, study, revision, instances_seen)
+            state = _judged_state(connection, study, revision, seen)
             if state is None:
                 return False
             _write_decision(connection, study, revision, state, decision, now=now)
@@ -120,15 +124,15 @@ class Studies:
         enqueue: Enqueue,
         *,
         now: datetime,
-        instances_seen: int | None = None,
+        seen: Evidence | None = None,
     ) -> bool:
         """Complete the revision, create its analysis and enqueue it, in one transaction.
 
-        False, and nothing written, when the revision moved on or instances came meanwhile
-        (see `record`). An error of `enqueue` leaves nothing behind either.
+        False, and nothing written, when the revision moved on or the evidence changed
+        meanwhile (see `record`). An error of `enqueue` leaves nothing behind either.
         """
         with self._database.write() as connection:
-            state = _judged_state(connection, study, revision, instances_seen)
+            state = _judged_state(connection, study, revision, seen)
             if state is None:
                 return False
             _write_decision(connection, study, revision, state, decision, now=now)
@@ -143,14 +147,14 @@ class Studies:
         decision: CompletionDecision,
         *,
         now: datetime,
-        instances_seen: int | None = None,
+        seen: Evidence | None = None,
     ) -> bool:
         """Complete the revision without work: the same inputs were analysed and delivered.
 
         False, and nothing written, as in `complete`.
         """
         with self._database.write() as connection:
-            state = _judged_state(connection, study, revision, instances_seen)
+            state = _judged_state(connection, study, revision, seen)
             if state is None:
                 return False
             _write_decision(connection, study, revision, state, decision, now=now)
@@ -266,17 +270,17 @@ def _judged_state(
     connection: Connection,
     study: StudyInstanceUID,
     revision: RevisionNumber,
-    instances_seen: int | None,
+    seen: Evidence | None,
 ) -> RevisionState | None:
     """Return the revision's state, or None when what was judged is no longer what is there."""
     if _revision_of(connection, study, lock=True) != revision:
         return None
     studies, revisions = schema.studies, schema.revisions
-    if instances_seen is not None:
+    if seen is not None:
         instances = connection.execute(
             select(studies.c.instances).where(studies.c.study_instance_uid == study)
         ).scalar_one()
-        if instances != instances_seen:
+        if instances != seen.instances or said_of(connection, study).steps != seen.steps:
             return None
     state = RevisionState(
         connection.execute(

@@ -11,6 +11,7 @@ from node.store import rows, schema
 from node.store.analyses import rows_of_study, steps_of
 from node.store.database import Database
 from node.store.deliveries import deliveries_of
+from node.store.evidence import said_of
 from node.store.stories import AnalysisStory, StudyLine, StudyStory, Transition
 from node.store.studies import series_facts
 
@@ -63,6 +64,7 @@ class Stories:
                 instances=row.instances,
                 size_bytes=row.size_bytes,
                 series=series,
+                procedure_steps=said_of(connection, study).steps,
                 refusals=_refusals_of(connection, study),
                 revisions=_revisions_of(connection, study),
                 analyses=_analyses_of(connection, study),

@@ -1,7 +1,9 @@
 """Whether a study is all here: a function from evidence and rules to an explained decision.
 
-There is no sign in DICOM that the last image has come, so a study is complete when every
-required role of a rule has a usable series and nothing has come for the rule's quiet period.
+No image says that it is the last one, so a study is complete when every required role of a
+rule has a usable series and nothing has come for the rule's quiet period. Where the modality
+tells of its work (MPPS), the study need not be quiet once all that it listed is here, and is
+waited for, until it would be given up, while the modality has more to send.
 """
 
 import math
@@ -22,6 +24,7 @@ from node.domain.study import (
 )
 from node.rules.grammar import Rule
 from node.rules.roles import applies, decide
+from node.studies.steps import Testimony, Word, weigh
 
 OK: Final = "ok"
 
@@ -42,12 +45,15 @@ class _View:
     rule: Rule
     roles: RoleDecision
     evidence: Evidence
+    testimony: Testimony
 
     @property
     def limit_s(self) -> float:
         """Seconds of quiet until the next thing is decided."""
         completion = self.rule.completion
-        return completion.give_up_s if self.roles.missing else completion.quiet_s
+        if self.roles.missing or self.testimony.word is Word.MORE_TO_COME:
+            return completion.give_up_s
+        return 0.0 if self.testimony.word is Word.ALL_HERE else completion.quiet_s
 
     @property
     def is_due(self) -> bool:
@@ -61,16 +67,22 @@ def judge(evidence: Evidence, rules: Sequence[Rule]) -> CompletionDecision:
     Of several rules that want the study, the first that is complete takes it; it is given up
     only when each of them gives it up. Series that no role wants have no say.
     """
+    testimony = weigh(evidence)
     if not rules:
-        return _without_rules(evidence)
+        return _without_rules(evidence, testimony)
     wanted = [(rule, applies(rule, evidence.series)) for rule in rules]
     views = [
-        _View(rule=rule, roles=decide(rule, evidence.series), evidence=evidence)
+        _View(
+            rule=rule,
+            roles=decide(rule, evidence.series),
+            evidence=evidence,
+            testimony=testimony,
+        )
         for rule, why in wanted
         if why.code == OK
     ]
     if not views:
-        return _not_wanted(evidence, [(rule, why) for rule, why in wanted])
+        return _not_wanted(evidence, testimony, wanted)
     complete = next((v for v in views if v.is_due and not v.roles.missing), None)
     if complete is not None:
         return _complete(complete)
@@ -78,20 +90,27 @@ def judge(evidence: Evidence, rules: Sequence[Rule]) -> CompletionDecision:
     return _wait(waiting) if waiting else _give_up(views[0])
 
 
-def _without_rules(evidence: Evidence) -> CompletionDecision:
+def _without_rules(evidence: Evidence, testimony: Testimony) -> CompletionDecision:
     return CompletionDecision(
         state=RevisionState.WAITING,
         reason=Reason(code=RuleInvalid.code, text="no rule is in force, so nothing is analysed"),
-        evidence=(_quiet(evidence.quiet_s), *_series_in_words(evidence)),
+        evidence=(
+            _quiet(evidence.quiet_s),
+            *testimony.sentences,
+            *_series_in_words(evidence),
+        ),
         look_again_s=LOOK_WITHOUT_RULES_S,
     )
 
 
-def _not_wanted(evidence: Evidence, refusals: Sequence[tuple[Rule, Reason]]) -> CompletionDecision:
+def _not_wanted(
+    evidence: Evidence, testimony: Testimony, refusals: Sequence[tuple[Rule, Reason]]
+) -> CompletionDecision:
     """Wait as long as any rule would, then say that none wants the study."""
     limit = max(rule.completion.quiet_s for rule, _ in refusals)
     sentences = (
         _quiet(evidence.quiet_s, limit),
+        *testimony.sentences,
         *(f"rule {rule.name}: {why.text}" for rule, why in refusals),
         *_series_in_words(evidence),
     )
@@ -112,11 +131,14 @@ def _not_wanted(evidence: Evidence, refusals: Sequence[tuple[Rule, Reason]]) -> 
 
 
 def _complete(view: _View) -> CompletionDecision:
-    sentences = _sentences(view)
+    quiet, word = _quiet(view.evidence.quiet_s, view.limit_s), view.testimony
+    why = word.text if word.word is Word.ALL_HERE else quiet
+    if word.word is Word.MORE_TO_COME:
+        why = f"{quiet}, and no longer waited for: {word.text}"
     return CompletionDecision(
         state=RevisionState.COMPLETE,
-        reason=Reason(code=OK, text=f"every required role has a series; {sentences[0]}"),
-        evidence=sentences,
+        reason=Reason(code=OK, text=f"every required role has a series; {why}"),
+        evidence=_sentences(view),
         roles=view.roles,
     )
 
@@ -128,6 +150,8 @@ def _wait(views: Sequence[_View]) -> CompletionDecision:
     missing = _missing(first)
     if missing:
         reason = Reason(code=_telling_code(missing), text=f"waits for {_in_words(missing)}")
+    elif first.testimony.word is Word.MORE_TO_COME:
+        reason = Reason(code=OK, text=f"images are still to come: {first.testimony.text}")
     else:
         reason = Reason(code=OK, text=f"images may still come: {sentences[0]}")
     return CompletionDecision(
@@ -177,10 +201,11 @@ def _why_missing(choice: RoleChoice) -> str:
 
 
 def _sentences(view: _View) -> tuple[str, ...]:
-    """Return what was weighed, in order: quiet, rule, each role."""
+    """Return what was weighed, in order: quiet, the modality's word, rule, each role."""
     facts = {s.header.series_instance_uid: s for s in view.evidence.series}
     return (
-        _quiet(view.evidence.quiet_s, view.limit_s),
+        _quiet(view.evidence.quiet_s, view.limit_s or None),
+        *view.testimony.sentences,
         f"rule {view.rule.name} wants the study",
         *(_role_in_words(choice, view, facts) for choice in view.roles.choices),
     )

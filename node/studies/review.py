@@ -40,16 +40,15 @@ def review(
 ) -> CompletionDecision:
     """Look at a study once and return what was decided, or OVERTAKEN.
 
-    Instances that come between reading and writing are noticed by their number: then nothing
-    is written and the study stays due, so no image is ever judged away unseen.
+    Instances that come between reading and writing are noticed by their number, and so is what
+    a modality says meanwhile: then nothing is written and the study stays due, so no image is
+    ever judged away unseen.
     """
     evidence = ledger.studies.evidence(study, now)
     decision = judge(evidence, rules)
     if decision.state is RevisionState.COMPLETE:
         return _complete(evidence, decision, _rule_of(decision, rules), (ledger, queue), now)
-    was_written = ledger.studies.record(
-        study, evidence.revision, decision, now=now, instances_seen=_seen(evidence)
-    )
+    was_written = ledger.studies.record(study, evidence.revision, decision, now=now, seen=evidence)
     return decision if was_written else OVERTAKEN
 
 
@@ -74,7 +73,7 @@ def _complete(
             order,
             queue.enqueue,
             now=now,
-            instances_seen=_seen(evidence),
+            seen=evidence,
         )
         return decision if was_written else OVERTAKEN
     text = f"the same images were analysed for revision {earlier.order.revision} and delivered"
@@ -84,13 +83,9 @@ def _complete(
         evidence=(*decision.evidence, text),
     )
     was_written = ledger.studies.complete_unchanged(
-        study, revision, decision, now=now, instances_seen=_seen(evidence)
+        study, revision, decision, now=now, seen=evidence
     )
     return decision if was_written else OVERTAKEN
-
-
-def _seen(evidence: Evidence) -> int:
-    return sum(series.instances for series in evidence.series)
 
 
 def _rule_of(decision: CompletionDecision, rules: Sequence[Rule]) -> Rule:

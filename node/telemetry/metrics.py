@@ -7,10 +7,16 @@ Metrics of what lies in the ledger are not counted along but read from it when s
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -36,6 +42,23 @@ ASSOCIATION_OUTCOMES: Final[tuple[AssociationOutcome, ...]] = (
     "rejected",
     "ignored",
 )
+REJECTIONS: Final = (
+    "calling-ae-title",
+    "called-ae-title",
+    "too-many",
+    "overloaded",
+    "protocol",
+    "tls",
+)
+REFUSING_CAUSES: Final = (
+    "space",
+    "inodes",
+    "spool",
+    "ledger",
+    "unsettled",
+    "unfinished",
+    "unwatched",
+)
 _CODES: Final = all_codes()
 
 # They are a second series for each counter, which nobody reads.
@@ -59,6 +82,15 @@ _ASSOCIATIONS: Final = Counter(
     "Associations that ended, by how. ignored: a connection that asked for nothing.",
     ["outcome"],
     registry=registry,
+)
+_REJECTED: Final = Counter(
+    "segnode_rejected",
+    "Associations and TLS connections that were not let in, by why.",
+    ["kind"],
+    registry=registry,
+)
+_GATE: Final = Gauge(
+    "segnode_refusing", "Whether new images are refused now, by why.", ["cause"], registry=registry
 )
 _OPEN_ASSOCIATIONS: Final = Gauge(
     "segnode_associations_open", "Associations that are established now.", registry=registry
@@ -92,6 +124,10 @@ def _declare_labels() -> None:
         _ASSOCIATIONS.labels(ending)
     for code in sorted(_CODES):
         _REFUSED.labels(code)
+    for kind in REJECTIONS:
+        _REJECTED.labels(kind)
+    for cause in REFUSING_CAUSES:
+        _GATE.labels(cause)
     for state in RevisionState:
         _JUDGED.labels(state.value)
 
@@ -120,6 +156,17 @@ def association(outcome: AssociationOutcome) -> None:
     _ASSOCIATIONS.labels(outcome).inc()
 
 
+def rejected(kind: str) -> None:
+    """Count a caller that was not let in. kind: of `listener.callers.REJECTION_KINDS`."""
+    _REJECTED.labels(kind if kind in REJECTIONS else "protocol").inc()
+
+
+def refusing(cause: str | None) -> None:
+    """Say whether and why nothing more is taken in. cause: of `REFUSING_CAUSES`."""
+    for known in REFUSING_CAUSES:
+        _GATE.labels(known).set(known == cause)
+
+
 def refused(code: str) -> None:
     """Count an object that was not taken. code: of the error tree; unknown ones are its root's."""
     _REFUSED.labels(code if code in _CODES else SegnodeError.code).inc()
@@ -131,12 +178,35 @@ def study_judged(state: RevisionState) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SenderNumbers:
+    """What one sender has done so far.
+
+    associations: that were let in. instances: that were answered, and of these the duplicates,
+    refused, and stalled ones. busy_seconds: of associations in which something was sent.
+    last_at: when its last association ended, seconds since 1970.
+    """
+
+    associations: int
+    aborted: int
+    rejected: int
+    instances: int
+    duplicates: int
+    refused: int
+    stalled: int
+    size_bytes: int
+    busy_seconds: float
+    longest_gap_s: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerNumbers:
     """What the ledger holds at one moment.
 
     refusals: by code of the error tree. oldest_waiting_s: how long the oldest queued analysis
     waits for an executor; None when none does. executors: that gave a sign of life lately.
-    stages: of analyses, how often each was done and its seconds in all.
+    stages: of analyses, how often each was done and its seconds in all. senders: by a name of a
+    closed set, since callers choose their own.
     """
 
     studies: int
@@ -149,6 +219,7 @@ class LedgerNumbers:
     oldest_waiting_s: float | None = None
     executors: int = 0
     stages: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    senders: Mapping[str, SenderNumbers] = field(default_factory=dict)
 
 
 class LedgerCollector(Collector):
@@ -188,6 +259,7 @@ class LedgerCollector(Collector):
         for stage, (count, seconds) in numbers.stages.items():
             stages.add_metric([stage], count, seconds)
         yield stages
+        yield from _of_senders(numbers.senders)
 
 
 def observe_ledger(snapshot: Callable[[], LedgerNumbers]) -> LedgerCollector:
@@ -210,11 +282,54 @@ def render() -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
+_SENDER_COUNTS: Final[Mapping[str, tuple[str, Callable[[SenderNumbers], float]]]] = (
+    MappingProxyType(
+        {
+            "associations": ("Associations that were let in.", lambda n: n.associations),
+            "aborted": ("Associations that ended in an abort.", lambda n: n.aborted),
+            "rejected": ("Associations that were rejected.", lambda n: n.rejected),
+            "instances": ("Instances that were answered.", lambda n: n.instances),
+            "duplicates": ("Instances that came again.", lambda n: n.duplicates),
+            "refused": ("Instances that were not taken.", lambda n: n.refused),
+            "stalled": (
+                "Instances that waited for a delayed acknowledgement.",
+                lambda n: n.stalled,
+            ),
+            "bytes": ("Bytes of data sets.", lambda n: n.size_bytes),
+            "busy_seconds": (
+                "Time of associations in which something was sent.",
+                lambda n: n.busy_seconds,
+            ),
+        }
+    )
+)
+
+
+def _of_senders(senders: Mapping[str, SenderNumbers]) -> Iterator[Metric]:
+    for name, (text, number_of) in _SENDER_COUNTS.items():
+        counted = CounterMetricFamily(f"segnode_sender_{name}", text, labels=["sender"])
+        for sender, numbers in senders.items():
+            counted.add_metric([sender], number_of(numbers))
+        yield counted
+    yield _by_label(
+        "sender_longest_gap_seconds",
+        "Longest time between an answer and the next request.",
+        "sender",
+        {sender: numbers.longest_gap_s for sender, numbers in senders.items()},
+    )
+    yield _by_label(
+        "sender_last_seconds",
+        "When the last association ended, seconds since 1970.",
+        "sender",
+        {sender: numbers.last_at for sender, numbers in senders.items()},
+    )
+
+
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"segnode_{name}", text, value=value)
 
 
-def _by_label(name: str, text: str, label: str, values: Mapping[K, int]) -> Metric:
+def _by_label(name: str, text: str, label: str, values: Mapping[K, float]) -> Metric:
     family = GaugeMetricFamily(f"segnode_{name}", text, labels=[label])
     for key, value in values.items():
         family.add_metric([str(key)], value)

@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz, served from a thread of `segnode serve`."""
+"""/metrics, /healthz, /readyz and STOW-RS, served from a thread of `segnode serve`."""
 
 import threading
 import time
@@ -6,22 +6,29 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from node.domain.errors import ConfigurationInvalid
+from node.web.patience import patient_protocol
 
 START_LIMIT_S = 30.0
 LOOK_S = 0.01
+FAREWELL_S = 5
+"""Requests that last longer than this after the stop are ended."""
 
 
 def make_app(
-    render_metrics: Callable[[], tuple[bytes, str]], faults: Callable[[], Sequence[str]]
+    render_metrics: Callable[[], tuple[bytes, str]],
+    faults: Callable[[], Sequence[str]],
+    *,
+    stow: APIRouter | None = None,
 ) -> FastAPI:
     """Build the application.
 
     render_metrics: the exposition and its content type. faults: why the node is not ready,
-    in words without patient data; empty when it is.
+    in words without patient data; empty when it is. stow: takes objects in, see node.web.stow;
+    None: nobody may send any here.
     """
     app = FastAPI(title="Segnode", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -40,6 +47,8 @@ def make_app(
         status = 503 if found else 200
         return JSONResponse({"ready": not found, "faults": found}, status_code=status)
 
+    if stow is not None:
+        app.include_router(stow)
     return app
 
 
@@ -48,7 +57,18 @@ class HttpServer:
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, lifespan="off"
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            http=patient_protocol(),
+            ws="none",
+            # Whoever stands before the port could claim any address.
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=FAREWELL_S,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)

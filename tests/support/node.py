@@ -109,7 +109,7 @@ def a_node(
     folder.mkdir(parents=True, exist_ok=True)
     made = configure(folder, archive_port)
     content = yaml.safe_load(made.configuration.read_text(encoding="utf-8"))
-    content["listen"]["callers"] = []
+    content["listen"]["callers"] = ["*"]
     content["retry"] = {"first_s": 0.2, "factor": 1.0, "longest_s": 0.2, "attempts": 3}
     content.update(changes)
     made.configuration.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -19,8 +19,11 @@ START_LIMIT_S = 60.0
 
 
 def program(name: str, package: str) -> str:
-    """Return the path of a program, or skip the test with the package that holds it."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
+    """Return the path of a program, or skip the test with the package that holds it.
+
+    The system's first: pynetdicom installs programs of the same names as DCMTK's.
+    """
+    path = shutil.which(name, path="/usr/sbin:/usr/bin") or shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is absent (Debian package {package})")
     return path

@@ -31,13 +31,62 @@ bundles: [bundles]
 listen:
   host: 0.0.0.0
   port: 11112
-  # Who may send: AE, AE@address, AE@network/bits or *@address. Empty lets everyone in.
+  # Who may send: AE@address, AE@network/bits, *@address or AE; "*" lets everyone in. Whoever is
+  # not named is rejected, so with an empty list nobody gets in. For example:
+  #   callers: [MR1@10.20.1.5, PACS@10.20.0.0/24, SEGNODE-SEND@127.0.0.1]
   callers: []
+  # Senders must call the node by its own AE title.
+  require_called_ae_title: true
+  # Processes that receive; 0 takes one for each core, four at most.
+  processes: 0
+  # At once, in all and of one caller; more are told to come back later.
+  max_associations: 32
+  max_associations_per_caller: 16
+  # Until a connection must have asked for an association, and until a silent one is aborted.
+  patience_s: 10
+  idle_timeout_s: 60
+  # What one association may bring: MiB of an instance, instances, seconds in all, and seconds
+  # for one message from its first byte to its last.
+  limits:
+    instance_mib: 4096
+    instances_per_association: 100000
+    association_s: 21600
+    message_s: 600
+  # A second port for DICOM over TLS 1.2 and 1.3. PEM files; new ones are taken up by themselves.
+  # Callers must show a certificate of one of the authorities, and still be named above.
+#  tls:
+#    port: 2762
+#    certificate: tls/segnode.crt
+#    key: tls/segnode.key
+#    authorities: tls/authorities.pem
+#    client_certificate_required: true
+  # Where callers listen, for answers of storage commitment that come when they have hung up.
+  peers: {}
+#    MR1:
+#      host: 10.20.1.5
+#      port: 104
+
+overload:
+  # While one of these is passed, images are refused as out of resources; senders keep them.
+  # Free room of the spool's disk; instances acknowledged and not yet in the ledger; analyses
+  # that wait.
+  min_free_mib: 1024
+  min_free_inodes: 10000
+  most_unsettled: 20000
+  most_waiting_analyses: 5000
 
 http:
   # /metrics for Prometheus, /healthz, /readyz. They hold no patient data.
   host: 127.0.0.1
   port: 8080
+  # Addresses or networks that may send images by STOW-RS; empty means none. With a file here,
+  # they must also show the bearer token that is in it.
+  stow_from: []
+  stow_token_file: null
+
+drop:
+  # Files that are put into this folder are taken as if they had been sent; null takes none.
+  folder: null
 
 # Where results go. A rule may name some of these; a rule that names none sends to all.
 destinations: {}
@@ -45,6 +94,7 @@ destinations: {}
 #    ae_title: PACS
 #    host: pacs.example.org
 #    port: 104
+#    timeout_s: 30
 
 work:
   # Threads for numeric work; 0 takes what the machine has.
@@ -54,6 +104,8 @@ work:
   executor_id: ""
   # How many analyses may run at once on this machine.
   analyses_at_once: 1
+  # How often to look for work, in seconds.
+  polling_s: 0.2
 
 retry:
   # A destination that does not answer is tried again after 5 s, 10 s, 20 s ... 15 min.
@@ -64,9 +116,6 @@ retry:
 
 # Slice thickness of the overlay series when the reference series is 3D.
 overlay_thickness_mm: 3
-
-# `doctor` and /readyz complain when the spool has less free space than this.
-min_free_mib: 1024
 
 log_level: INFO
 """
@@ -96,4 +145,5 @@ def init(
         message = f"{folder} cannot be written: {error.strerror}"
         raise ConfigurationInvalid(message) from error
     typer.echo(f"wrote {configuration} and {folder / 'rules'}")
-    typer.echo(f"next: name a destination in it, then segnode doctor --config {configuration}")
+    typer.echo("next: name in it who may send, and a destination; then")
+    typer.echo(f"segnode doctor --config {configuration}")

@@ -5,7 +5,16 @@ import sys
 import typer
 
 from node import __version__
-from node.app.cli import demo, initialise, models, network, phantom, processes, studies
+from node.app.cli import (
+    demo,
+    initialise,
+    models,
+    network,
+    phantom,
+    processes,
+    senders,
+    studies,
+)
 from node.app.cli.output import print_error
 from node.domain.errors import ConfigurationInvalid, SegnodeError
 
@@ -46,6 +55,7 @@ app.command("archive")(network.archive)
 app.command("phantom")(phantom.phantom)
 app.command("demo")(demo.demo)
 app.add_typer(studies.app, name="studies")
+app.command("senders")(senders.senders)
 app.add_typer(models.app, name="models")
 
 

@@ -8,6 +8,7 @@ from node.domain.states import DeliveryState
 from node.domain.study import (
     CompletionDecision,
     DeliveryRecord,
+    ProcedureStep,
     Refusal,
     RoleChoice,
     SeriesFacts,
@@ -67,6 +68,7 @@ def story_lines(story: StudyStory) -> Iterator[str]:
     yield f"what came: {len(story.series)} series, {story.instances} images, {mib:.1f} MiB"
     yield from indented(table([_series_row(facts) for facts in story.series]))
     yield from refusal_lines(story.refusals)
+    yield from procedure_step_lines(story.procedure_steps)
     for revision in story.revisions:
         yield ""
         yield from _revision_lines(revision)
@@ -90,6 +92,22 @@ def refusal_lines(refusals: Sequence[Refusal]) -> Iterator[str]:
         yield f"not taken: {len(refusals)}"
     for (code, text, caller), count in counted.items():
         yield f"  {count} x {code} from {caller}: {text}"
+
+
+def procedure_step_lines(steps: Sequence[ProcedureStep]) -> Iterator[str]:
+    """Say what modalities said of their work, and how much of it is here."""
+    if steps:
+        yield f"procedure steps (MPPS): {len(steps)}"
+    rows = [
+        (
+            step.calling_ae_title,
+            step.state,
+            f"{step.images} images listed",
+            f"{step.missing} not here" if step.missing else "",
+        )
+        for step in steps
+    ]
+    yield from indented(table(rows))
 
 
 def _series_row(facts: SeriesFacts) -> tuple[str, ...]:
@@ -187,7 +205,18 @@ def delivery_lines(deliveries: Sequence[DeliveryRecord]) -> Iterator[str]:
         for (destination, kind, state, text), count in counted.items()
     ]
     yield from indented(table(rows))
+    yield from indented(seen_lines(deliveries))
 
 
 def _proof(state: DeliveryState) -> str:
     return "acknowledged, not proven" if state is DeliveryState.SENT else ""
+
+
+def seen_lines(deliveries: Sequence[DeliveryRecord]) -> Iterator[str]:
+    """Say which objects an archive sent back to us, and when the first of a kind came."""
+    seen = {d.sop_instance_uid: (d.kind, d.seen_at) for d in deliveries if d.seen_at is not None}
+    objects = Counter(kind for _, kind in {(d.sop_instance_uid, d.kind) for d in deliveries})
+    for kind in sorted({kind for kind, _ in seen.values()}):
+        times = [at for found, at in seen.values() if found == kind]
+        first = f"first at {when(min(times))} UTC"
+        yield f"seen in the archive: {len(times)} of {objects[kind]} {kind}, {first}"

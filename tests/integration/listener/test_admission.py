@@ -1,20 +1,27 @@
-"""From the socket to spool and ledger: listener and store together."""
+"""From the socket to spool and ledger: listener, journal, clerk and store together."""
 
+import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from node.dicom.part10 import read_file_meta, write_part10
 from node.domain.clock import SystemClock
-from node.domain.ids import AETitle, SOPInstanceUID
-from node.listener.server import Listener, ListenerOptions
-from node.net.scu import Peer, SendResult, send_files
-from node.store.admit import Admitter
+from node.domain.errors import DestinationUnreachable
+from node.domain.ids import SOPInstanceUID
+from node.listener.clerk import Clerk
+from node.listener.desk import News
+from node.net.scu import SendResult, send_files
 from node.store.ledger import Ledger, open_ledger
+from node.store.settle import Settler
 from node.store.spool import Spool
 from tests.support.dicom_objects import DEFLATED, EXPLICIT, MR, encode, mr_dataset, write_file
+from tests.support.listening import Heard, association, listening, peer_of
+from tests.support.peers import wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +29,19 @@ class Node:
     """A listener over a real spool and ledger."""
 
     folder: Path
-    spool: Spool
     ledger: Ledger
-    peer: Peer
+    heard: Heard
+    clerk: Clerk
+
+    @property
+    def spool(self) -> Spool:
+        return self.heard.spool
 
     def send(self, *paths: Path) -> tuple[SendResult, ...]:
-        return send_files(self.peer, paths)
+        """Send files and wait until what came of them is in the ledger."""
+        results = send_files(peer_of(self.heard), paths)
+        wait_until(lambda: self.clerk.is_idle, "all is written down", 20)
+        return results
 
     def send_raw(self, data_set: bytes, **meta: str) -> int | None:
         """Send bytes as they are under a command that says what meta says."""
@@ -46,25 +60,37 @@ class Node:
     def refusal_codes(self) -> dict[str, int]:
         return {code: n for code, n in self.ledger.health.counts().refusals.items() if n}
 
+    def objects(self) -> list[Path]:
+        return [path for path in self.spool.root.glob("objects/**/*") if path.is_file()]
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    spool = Spool(tmp_path / "spool")
-    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
-    options = ListenerOptions(ae_title=AETitle("SEGNODE"), port=0)
-    listener = Listener(options, Admitter(spool, ledger, SystemClock()).admit)
-    listener.start()
-    peer = Peer(
-        ae_title=AETitle("SEGNODE"),
-        host="127.0.0.1",
-        port=listener.port,
-        calling_ae_title=AETitle("MR1"),
+
+@contextmanager
+def a_node(folder: Path, processes: int) -> Iterator[Node]:
+    spool = Spool(folder / "spool")
+    ledger = open_ledger(f"sqlite:///{folder}/ledger.sqlite")
+    clerk = Clerk(
+        Settler(spool, ledger, SystemClock()), ledger, SystemClock(), on_settled=lambda: None
     )
+
+    def file(news: News) -> None:
+        if news.path:
+            clerk.put(Path(news.path))
+        else:
+            clerk.note(news)
+
+    clerk.start()
     try:
-        yield Node(tmp_path, spool, ledger, peer)
+        with listening(folder / "spool", processes=processes, on_news=file) as heard:
+            yield Node(folder, ledger, heard, clerk)
     finally:
-        listener.stop()
-        ledger.engine.dispose()
+        clerk.stop()
+        ledger.close()
+
+
+@pytest.fixture(params=[0, 2], ids=["in this process", "in two processes"])
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Node]:
+    with a_node(tmp_path, request.param) as made:
+        yield made
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, DEFLATED])
@@ -85,6 +111,7 @@ def test_the_same_image_twice_is_acknowledged_and_stored_once(node: Node) -> Non
     assert node.send(path)[0].status == 0
     assert node.send(path)[0].status == 0
     assert node.ledger.health.counts().instances == 1
+    assert node.heard.outcomes() == ["stored", "duplicate"]
 
 
 def test_another_image_under_a_known_uid_is_kept_aside(node: Node) -> None:
@@ -116,7 +143,7 @@ def test_a_uid_that_is_none_is_refused_and_leaves_the_spool(node: Node, uid: byt
     study = made.StudyInstanceUID.encode()
     data_set = encode(made).replace(study, uid.ljust(len(study), b"/"))
     assert node.send_raw(data_set, sop_instance_uid=made.SOPInstanceUID) == 0xA900
-    assert [path for path in node.spool.root.rglob("*") if path.is_file()] == []
+    assert node.objects() == []
 
 
 def test_a_class_that_is_not_stored_is_refused_and_the_rest_goes_on(node: Node) -> None:
@@ -130,11 +157,49 @@ def test_our_own_objects_come_home_and_are_no_input(node: Node) -> None:
     ours = mr_dataset(Manufacturer="Segnode", SoftwareVersions="segnode 0.1.0")
     assert node.send(write_file(node.folder / "a.dcm", ours))[0].status == 0
     assert node.ledger.health.counts().instances == 0
+    assert node.objects() == []
 
 
-def test_nothing_is_acknowledged_while_the_spool_cannot_be_written(node: Node) -> None:
-    path = write_file(node.folder / "a.dcm", mr_dataset())
-    node.spool.root.write_text("a file where the folder was")
-    assert node.send(path)[0].status == 0xA700
-    node.spool.root.unlink()
-    assert node.send(path)[0].status == 0
+def test_a_closed_gate_refuses_at_the_door_and_in_the_room(node: Node) -> None:
+    files = [write_file(node.folder / f"{i}.dcm", mr_dataset(i)) for i in range(2)]
+    assert node.send(files[0])[0].status == 0
+    with association(node.heard) as caller:
+        node.heard.gate.set("space")
+        assert caller.send_c_store(files[1]).Status == 0xA700
+        with pytest.raises(DestinationUnreachable, match="congestion"):
+            node.send(files[1])
+        node.heard.gate.set(None)
+        assert caller.send_c_store(files[1]).Status == 0
+    wait_until(lambda: node.ledger.health.counts().instances == 2, "both are settled", 20)
+
+
+def test_what_is_acknowledged_while_the_ledger_is_away_is_settled_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    with a_node(tmp_path, 0) as node:
+        with node.ledger.engine.connect() as blocker:
+            blocker.exec_driver_sql("BEGIN EXCLUSIVE")
+            results = send_files(
+                peer_of(node.heard), [write_file(tmp_path / "a.dcm", mr_dataset())]
+            )
+            assert results[0].status == 0
+            assert node.clerk.unsettled == 1
+            blocker.rollback()
+        wait_until(lambda: node.clerk.is_idle, "it is settled", 20)
+        assert node.ledger.health.counts().instances == 1
+
+
+def test_a_receiver_that_is_killed_is_replaced_and_what_it_took_is_settled(tmp_path: Path) -> None:
+    with a_node(tmp_path, 1) as node:
+        first, second = (write_file(tmp_path / f"{i}.dcm", mr_dataset(i)) for i in range(2))
+        assert node.send(first)[0].status == 0
+        (receiver,) = psutil.Process().children()
+        receiver.kill()
+        wait_until(lambda: _status(node, second) == 0, "another receiver is there", 30)
+        assert node.ledger.health.counts().instances == 2
+
+
+def _status(node: Node, path: Path) -> int | None:
+    with contextlib.suppress(DestinationUnreachable):
+        return node.send(path)[0].status
+    return None

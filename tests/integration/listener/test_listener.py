@@ -3,24 +3,20 @@
 import logging
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydicom.encaps import encapsulate
 from pynetdicom import build_context
 
-from node.domain import errors
-from node.domain.errors import (
-    ConfigurationInvalid,
-    DestinationRefused,
-    DestinationUnreachable,
-    SegnodeError,
-)
-from node.domain.ids import AETitle
-from node.listener.server import Listener, ListenerOptions
-from node.net.dimse import CallingAE
+from node.dicom.part10 import read_file_meta
+from node.domain.errors import ConfigurationInvalid, DestinationRefused, DestinationUnreachable
+from node.listener.server import Listener
+from node.net.dimse import MAX_PDU, CallingAE
 from node.net.scu import echo, send_files
-from node.store.admit import Admission, Incoming
+from node.store.journal import Committed, Entry
+from node.store.record import read_record
 from tests.support.dicom_objects import (
     BIG_ENDIAN,
     DEFLATED,
@@ -33,7 +29,7 @@ from tests.support.dicom_objects import (
     write_file,
 )
 from tests.support.listening import (
-    Recorder,
+    Heard,
     answer_to,
     association,
     count_of,
@@ -57,6 +53,21 @@ COMPRESSED = [
 PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
 
 
+def objects_in(heard: Heard) -> list[tuple[str, str, bytes]]:
+    """Return SOP Instance UID, transfer syntax and data set of what lies in the journal."""
+    found: list[tuple[str, str, bytes]] = []
+    for path in heard.files():
+        with path.open("rb") as file:
+            meta = read_file_meta(file)
+            file.seek(0)
+            record = read_record(file.read(128))
+            assert record is not None
+            file.seek(meta.offset)
+            data = file.read(record.length - meta.offset)
+        found.append((meta.sop_instance_uid, meta.transfer_syntax_uid, data))
+    return found
+
+
 def test_bytes_come_through_untouched_in_every_transfer_syntax(tmp_path: Path) -> None:
     files, expected = [], []
     for i, syntax in enumerate([IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN, *COMPRESSED]):
@@ -66,202 +77,215 @@ def test_bytes_come_through_untouched_in_every_transfer_syntax(tmp_path: Path) -
             made["PixelData"].is_undefined_length = True
         files.append(write_file(tmp_path / f"{i}.dcm", made, syntax))
         expected.append((made.SOPInstanceUID, syntax, encode(made, syntax)))
-    admit = Recorder()
-    with listening(admit) as listener:
-        results = send_files(peer_of(listener), files)
+    with listening(tmp_path / "spool") as heard:
+        results = send_files(peer_of(heard), files)
     assert {result.status for result in results} == {0}
-    assert expected == [(i.sop_instance_uid, i.transfer_syntax_uid, i.data_set) for i in admit.came]
-    assert {(i.calling_ae_title, i.sop_class_uid) for i in admit.came} == {("MR1", MR)}
+    assert objects_in(heard) == expected
+    assert {news.calling_ae_title for news in heard.news} == {"MR1"}
 
 
 def test_a_data_set_of_many_pdus_comes_in_one_piece(tmp_path: Path) -> None:
     made = mr_dataset(Rows=1024, Columns=1024, PixelData=bytes(range(256)) * 8192)
-    admit = Recorder()
-    with listening(admit, max_pdu=16384) as listener:
-        results = send_files(peer_of(listener), [write_file(tmp_path / "a.dcm", made)])
+    with listening(tmp_path / "spool", max_pdu=16384) as heard:
+        results = send_files(peer_of(heard), [write_file(tmp_path / "a.dcm", made)])
     assert results[0].status == 0
-    assert admit.came[0].data_set == encode(made)
+    assert objects_in(heard)[0][2] == encode(made)
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"),
-    [
-        (errors.NotDicom, 0xC000),
-        (errors.MissingIdentifier, 0xA900),
-        (errors.UnsupportedSopClass, 0x0122),
-        (errors.SpoolUnwritable, 0xA700),
-        (errors.LedgerUnavailable, 0xA700),
-    ],
-)
-def test_a_refusal_has_its_status_and_names_its_reason(
-    kind: type[SegnodeError], status: int
-) -> None:
-    refused = count_of("refused_total", f'{{code="{kind.code}"}}')
-    with listening(Recorder(kind("why"))) as listener:
-        answer = answer_to(listener, mr_dataset())
-    assert answer.Status == status
-    assert answer.ErrorComment == kind.code
-    assert count_of("refused_total", f'{{code="{kind.code}"}}') == refused + 1
-
-
-@pytest.mark.parametrize(
-    ("admission", "status"),
-    [
-        (Admission.STORED, 0),
-        (Admission.DUPLICATE, 0),
-        (Admission.OURS, 0),
-        (Admission.KEPT_ASIDE, 0x0111),
-    ],
-)
-def test_what_was_not_refused_is_counted_by_what_became_of_it(
-    admission: Admission, status: int
-) -> None:
-    label = f'{{outcome="{admission.value}"}}'
-    before = count_of("instances_received_total", label)
-    with listening(Recorder(admission)) as listener:
-        assert answer_to(listener, mr_dataset()).Status == status
-    assert count_of("instances_received_total", label) == before + 1
+def test_a_refusal_has_its_status_names_its_reason_and_is_counted(tmp_path: Path) -> None:
+    before = count_of("refused_total", '{code="unsupported-sop-class"}')
+    refused = count_of("instances_received_total", '{outcome="refused"}')
+    with listening(tmp_path) as heard:
+        answer = answer_to(heard, mr_dataset(SOPClassUID=PRIVATE_CLASS))
+    assert answer.Status == 0x0122
+    assert answer.ErrorComment == "unsupported-sop-class"
+    assert count_of("refused_total", '{code="unsupported-sop-class"}') == before + 1
+    assert count_of("instances_received_total", '{outcome="refused"}') == refused + 1
 
 
 def test_an_unforeseen_error_is_answered_and_its_text_stays_out_of_the_log(
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from node.listener import arrival  # noqa: PLC0415
     from node.telemetry.logs import KeyValueFormatter  # noqa: PLC0415
 
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError(MARKED_NAME)
+
+    monkeypatch.setattr(arrival, "check", crash)
     caplog.set_level(logging.INFO)
     caplog.handler.setFormatter(KeyValueFormatter())
-    with listening(Recorder(ZeroDivisionError(MARKED_NAME))) as listener:
-        answer = answer_to(listener, mr_dataset())
-        assert answer.Status == 0x0110
-        assert answer_to(listener, mr_dataset()).Status == 0x0110
+    with listening(tmp_path) as heard:
+        assert answer_to(heard, mr_dataset()).Status == 0x0110
+        assert answer_to(heard, mr_dataset()).Status == 0x0110
     assert "ZeroDivisionError" in caplog.text
     assert MARKED_NAME not in caplog.text
 
 
-@pytest.mark.parametrize("sop_class", [PRIVATE_CLASS, "1.2.840.10008.5.1.4.1.1.9999.1", "1.2.3"])
-def test_an_unknown_class_is_negotiated_so_that_it_can_be_refused_by_name(sop_class: str) -> None:
-    admit = Recorder(errors.UnsupportedSopClass("why"))
-    with listening(admit) as listener:
-        answer = answer_to(listener, mr_dataset(SOPClassUID=sop_class))
+@pytest.mark.parametrize("sop_class", [PRIVATE_CLASS, "1.2.840.10008.1.1", "1.2.3"])
+def test_an_unknown_class_is_negotiated_so_that_it_can_be_refused_by_name(
+    tmp_path: Path, sop_class: str
+) -> None:
+    with listening(tmp_path) as heard:
+        answer = answer_to(heard, mr_dataset(SOPClassUID=sop_class))
     assert answer.Status == 0x0122
-    assert admit.came[0].sop_class_uid == sop_class
+    assert heard.outcomes() == ["refused"]
 
 
-def test_echo_is_answered() -> None:
-    with listening(Recorder()) as listener:
-        echo(peer_of(listener))
+def test_an_object_that_is_too_long_is_refused_and_the_association_goes_on(tmp_path: Path) -> None:
+    big = mr_dataset(1, Rows=1024, Columns=1024, PixelData=bytes(2**21))
+    files = [write_file(tmp_path / f"{i}.dcm", made) for i, made in enumerate([big, mr_dataset(2)])]
+    with listening(tmp_path / "spool", longest=2**20) as heard:
+        results = send_files(peer_of(heard), files)
+    assert [result.status for result in results] == [0xA700, 0]
+    assert [news.code for news in heard.news] == ["object-too-large", ""]
 
 
-@pytest.mark.parametrize("callers", [("MR1",), ("MR1@127.0.0.1",), ("*@127.0.0.0/8",), ()])
-def test_an_invited_caller_gets_in(callers: tuple[str, ...]) -> None:
-    with listening(Recorder(), callers=callers) as listener:
-        echo(peer_of(listener))
+def test_echo_is_answered(tmp_path: Path) -> None:
+    with listening(tmp_path) as heard:
+        echo(peer_of(heard))
 
 
-@pytest.mark.parametrize("callers", [("CT1",), ("MR1@10.0.0.1",), ("*@10.0.0.0/8",)])
-def test_a_stranger_is_rejected_with_the_right_reason(callers: tuple[str, ...]) -> None:
-    rejected = count_of("associations_total", '{outcome="rejected"}')
+@pytest.mark.parametrize("callers", [("MR1",), ("MR1@127.0.0.1",), ("*@127.0.0.0/8",), ("*",)])
+def test_an_invited_caller_gets_in(tmp_path: Path, callers: tuple[str, ...]) -> None:
+    with listening(tmp_path, callers=callers) as heard:
+        echo(peer_of(heard))
+
+
+@pytest.mark.parametrize("callers", [("CT1",), ("MR1@10.0.0.1",), ("*@10.0.0.0/8",), ()])
+def test_a_stranger_is_rejected_with_the_right_reason(
+    tmp_path: Path, callers: tuple[str, ...]
+) -> None:
+    rejected = count_of("rejected_total", '{kind="calling-ae-title"}')
     with (
-        listening(Recorder(), callers=callers) as listener,
+        listening(tmp_path, callers=callers) as heard,
         pytest.raises(DestinationRefused, match="Calling AE title not recognised"),
     ):
-        echo(peer_of(listener))
-    assert count_of("associations_total", '{outcome="rejected"}') == rejected + 1
+        echo(peer_of(heard))
+    assert count_of("rejected_total", '{kind="calling-ae-title"}') == rejected + 1
 
 
-def test_a_caller_that_cannot_be_read_is_a_wrong_configuration() -> None:
-    with pytest.raises(ConfigurationInvalid, match="nowhere"):
-        Listener(ListenerOptions(ae_title=AETitle("A"), callers=("MR1@nowhere",)), Recorder())
-
-
-def test_a_wrong_called_title_is_rejected_only_if_asked_for() -> None:
-    with listening(Recorder()) as listener:
-        echo(peer_of(listener, called="OTHER"))
-    with listening(Recorder(), require_called_ae_title=True) as listener:
-        echo(peer_of(listener))
+def test_a_wrong_called_title_is_rejected_unless_it_does_not_matter(tmp_path: Path) -> None:
+    with listening(tmp_path, require_called_ae_title=False) as heard:
+        echo(peer_of(heard, called="OTHER"))
+    with listening(tmp_path, require_called_ae_title=True) as heard:
+        echo(peer_of(heard))
         with pytest.raises(DestinationRefused, match="Called AE title not recognised"):
-            echo(peer_of(listener, called="OTHER"))
+            echo(peer_of(heard, called="OTHER"))
 
 
-def test_one_association_too_many_is_rejected_for_now() -> None:
-    with listening(Recorder(), max_associations=1) as listener:
-        with association(listener) as first:
+@pytest.mark.parametrize(("most", "most_per_caller"), [(1, 64), (64, 1)])
+def test_one_association_too_many_is_rejected_for_now(
+    tmp_path: Path, most: int, most_per_caller: int
+) -> None:
+    with listening(
+        tmp_path, max_associations=most, max_associations_per_caller=most_per_caller
+    ) as heard:
+        with association(heard) as first:
             assert first.is_established
             with pytest.raises(DestinationUnreachable, match="Local limit exceeded"):
-                echo(peer_of(listener))
+                echo(peer_of(heard, calling="CALLER"))
         wait_until(lambda: count_of("associations_open") == 0, "it is released", 10)
-        echo(peer_of(listener))
+        echo(peer_of(heard))
 
 
-def test_a_port_in_use_is_named() -> None:
-    with listening(Recorder()) as listener:
-        second = Listener(ListenerOptions(ae_title=AETitle("B"), port=listener.port), Recorder())
-        with pytest.raises(
-            ConfigurationInvalid, match=f"cannot listen on 127.0.0.1:{listener.port}"
-        ):
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with listening(tmp_path) as heard:
+        options = replace(heard.options, port=heard.port)
+        second = Listener(options, heard.spool, heard.gate, heard.desk)
+        with pytest.raises(ConfigurationInvalid, match=f"cannot listen on 127.0.0.1:{heard.port}"):
             second.start()
         second.stop()
 
 
-def test_associations_are_counted_from_open_to_end() -> None:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_associations_are_counted_from_open_to_end(tmp_path: Path, processes: int) -> None:
     released = count_of("associations_total", '{outcome="released"}')
     aborted = count_of("associations_total", '{outcome="aborted"}')
-    with listening(Recorder()) as listener:
-        with association(listener):
-            assert count_of("associations_open") == 1
-        with association(listener) as second:
+    with listening(tmp_path, processes=processes) as heard:
+        with association(heard):
+            wait_until(lambda: count_of("associations_open") == 1, "it is counted", 10)
+        with association(heard) as second:
             second.abort()
-        with association(listener) as third:
+        with association(heard) as third:
             third.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-        wait_until(lambda: count_of("associations_open") == 0, "all have ended", 10)
+        wait_until(lambda: len(heard.visits) == 3, "all have ended", 10)
+        assert count_of("associations_open") == 0
     assert count_of("associations_total", '{outcome="released"}') == released + 1
     assert count_of("associations_total", '{outcome="aborted"}') == aborted + 2
 
 
-def test_stopping_ends_every_association() -> None:
-    with listening(Recorder()) as listener:
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_visit_tells_how_the_sender_did(tmp_path: Path, processes: int) -> None:
+    made = mr_dataset(1)
+    files = [
+        write_file(tmp_path / "a.dcm", made),
+        write_file(tmp_path / "b.dcm", mr_dataset(2, SOPClassUID=PRIVATE_CLASS)),
+    ]
+    with listening(tmp_path / "spool", processes=processes) as heard:
+        send_files(peer_of(heard), files)
+        wait_until(lambda: heard.visits, "it has ended", 10)
+    (visit,) = heard.visits
+    assert (visit.calling_ae_title, visit.address, visit.outcome) == (
+        "MR1",
+        "127.0.0.1",
+        "released",
+    )
+    assert (visit.instances, visit.refused, visit.duplicates) == (2, 1, 0)
+    assert visit.size_bytes >= len(encode(made))
+    assert visit.max_pdu == MAX_PDU
+    assert visit.transfer_syntaxes == {EXPLICIT: 2}
+    assert visit.seconds > 0
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_stopping_ends_every_association(tmp_path: Path, processes: int) -> None:
+    with listening(tmp_path, processes=processes) as heard:
         ae = CallingAE("CALLER", timeout_s=20)
         callers = [
-            ae.associate("127.0.0.1", listener.port, contexts=[build_context(MR)]) for _ in range(3)
+            ae.associate("127.0.0.1", heard.port, contexts=[build_context(MR)]) for _ in range(3)
         ]
-        listener.stop()
+        heard.listener.stop()
         for caller in callers:
             caller.join(10)
             assert not caller.is_established
         with pytest.raises(DestinationUnreachable):
-            echo(peer_of(listener))
+            echo(peer_of(heard))
 
 
-def test_what_is_being_admitted_is_finished_before_stop_returns() -> None:
-    inside, go_on, done = threading.Event(), threading.Event(), threading.Event()
+def test_what_is_being_committed_is_finished_before_stop_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    commit = Entry.commit
 
-    def admit(incoming: Incoming) -> Admission:
+    def slow_commit(entry: Entry) -> Committed:
         inside.set()
         go_on.wait(10)
-        done.set()
-        return Admission.STORED
+        return commit(entry)
 
-    with listening(admit) as listener:
-        sender = threading.Thread(target=lambda: answer_to(listener, mr_dataset()))
+    monkeypatch.setattr(Entry, "commit", slow_commit)
+    with listening(tmp_path) as heard:
+        sender = threading.Thread(target=lambda: answer_to(heard, mr_dataset()))
         sender.start()
         assert inside.wait(10)
-        stopper = threading.Thread(target=listener.stop)
+        stopper = threading.Thread(target=heard.listener.stop)
         stopper.start()
         go_on.set()
         stopper.join(20)
-        assert done.is_set()
+        assert heard.outcomes() == ["stored"]
         sender.join(20)
 
 
-def test_several_senders_at_once_all_get_their_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [0, 2])
+def test_several_senders_at_once_all_get_their_answers(tmp_path: Path, processes: int) -> None:
     files = [write_file(tmp_path / f"{i}.dcm", mr_dataset(i)) for i in range(40)]
-    admit = Recorder()
     answers: list[int | None] = []
-    with listening(admit) as listener:
+    with listening(tmp_path / "spool", processes=processes) as heard:
         senders = [
             threading.Thread(
                 target=lambda part: answers.extend(
-                    result.status for result in send_files(peer_of(listener), part)
+                    result.status for result in send_files(peer_of(heard), part)
                 ),
                 args=(files[i::4],),
             )
@@ -272,6 +296,6 @@ def test_several_senders_at_once_all_get_their_answers(tmp_path: Path) -> None:
         for sender in senders:
             sender.join(60)
     assert answers == [0] * 40
-    assert {i.sop_instance_uid for i in admit.came} == {
+    assert {uid for uid, _, _ in objects_in(heard)} == {
         mr_dataset(i).SOPInstanceUID for i in range(40)
     }

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,9 @@ def admitter(spool: Spool, ledger: Ledger) -> Admitter:
 
 
 def _files(spool: Spool) -> list[str]:
-    return sorted(str(p.relative_to(spool.root)) for p in spool.root.rglob("*") if p.is_file())
+    """Return all files but the locks of the journals."""
+    files = (p for p in spool.root.rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(str(p.relative_to(spool.root)) for p in files)
 
 
 def test_what_is_admitted_lies_on_disk_as_it_came(
@@ -232,20 +235,25 @@ def test_bytes_name_and_folder_are_synced_before_the_row_is_written(
     admitter: Admitter, spool: Spool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    fsync = os.fsync
 
-    def record(descriptor: int) -> None:
-        assert ledger.health.counts().instances == 0
-        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
-        fsync(descriptor)
+    def recorded(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def record(descriptor: int) -> None:
+            assert ledger.health.counts().instances == 0
+            synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+            sync(descriptor)
 
-    monkeypatch.setattr("node.store.spool.os.fsync", record)
+        return record
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, recorded(getattr(os, name)))
     admitter.admit(an_incoming())
     stored = ledger.intake.find_instance(an_incoming().sop_instance_uid)
     assert stored is not None
     folder = spool.path(stored.path).parent
     assert synced[-1] == str(folder)
-    assert synced[-2].startswith(str(spool.root / "unfinished"))
+    (entry,) = (name for name in synced if name.endswith(".dcm"))
+    assert entry.startswith(str(spool.root / "incoming"))
+    assert str(Path(entry).parent) in synced[synced.index(entry) :]
     above = {str(p) for p in folder.parents if p.is_relative_to(spool.root)}
     assert above <= set(synced)
 

@@ -73,11 +73,13 @@ def test_a_decision_is_read_back_as_it_was_made(ledger: Ledger) -> None:
 
 def test_a_decision_about_a_study_that_grew_meanwhile_is_not_written(ledger: Ledger) -> None:
     receive(ledger, a_header(1))
+    seen = ledger.studies.evidence(STUDY, at(0))
     receive(ledger, a_header(2))
     decision = a_decision(RevisionState.GAVE_UP)
-    assert not ledger.studies.record(STUDY, FIRST, decision, now=at(1), instances_seen=1)
+    assert not ledger.studies.record(STUDY, FIRST, decision, now=at(1), seen=seen)
     assert _state(ledger) is RevisionState.RECEIVING
-    assert ledger.studies.record(STUDY, FIRST, decision, now=at(1), instances_seen=2)
+    seen = ledger.studies.evidence(STUDY, at(1))
+    assert ledger.studies.record(STUDY, FIRST, decision, now=at(1), seen=seen)
 
 
 def test_completing_makes_the_analysis_in_the_same_transaction(ledger: Ledger) -> None:
@@ -113,10 +115,12 @@ def test_a_study_completes_once_however_often_it_is_asked(ledger: Ledger) -> Non
 
 
 def test_a_revision_that_grew_meanwhile_is_not_completed(ledger: Ledger) -> None:
+    receive_series(ledger, slices=5)
+    seen = ledger.studies.evidence(STUDY, at(1))
     receive_series(ledger, slices=6)
     decision = a_decision(RevisionState.COMPLETE)
     assert not ledger.studies.complete(
-        STUDY, FIRST, decision, an_order(), no_queue, now=at(61), instances_seen=5
+        STUDY, FIRST, decision, an_order(), no_queue, now=at(61), seen=seen
     )
     assert ledger.analyses.of_study(STUDY) == ()
 

@@ -15,6 +15,8 @@ from node.store.admit import Admission
         (errors.MissingIdentifier, 0xA900),
         (errors.UnsupportedSopClass, 0x0122),
         (errors.DuplicateDiffers, 0x0111),
+        (errors.ObjectTooLarge, 0xA700),
+        (errors.Overloaded, 0xA700),
         (errors.SpoolUnwritable, 0xA700),
         (errors.SpoolDamaged, 0xA700),
         (errors.LedgerUnavailable, 0xA700),

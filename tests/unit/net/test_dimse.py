@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 from pynetdicom import AE, __version__, _config
-from pynetdicom.transport import AssociationSocket, RequestHandler
+from pynetdicom.transport import AssociationSocket
 
 from node.net import dimse
-from node.net.dimse import LONGEST_PDU, CallingAE, PeerRequestHandler, PeerSocket, resolve
+from node.net.dimse import LONGEST_PDU, CallingAE, PeerSocket, resolve
 
 
 def test_the_version_is_the_one_that_was_looked_into() -> None:
@@ -20,7 +20,6 @@ def test_the_version_is_the_one_that_was_looked_into() -> None:
     [
         (AssociationSocket, PeerSocket, ["recv", "_shutdown_socket"]),
         (AE, CallingAE, ["_create_socket"]),
-        (RequestHandler, PeerRequestHandler, ["_create_association"]),
     ],
 )
 def test_what_is_replaced_exists(stock: type, ours: type, names: list[str]) -> None:

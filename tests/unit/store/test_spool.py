@@ -1,6 +1,7 @@
 """Files that are on the disk when the call returns."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import BinaryIO
 
@@ -97,9 +98,27 @@ def test_a_work_folder_is_named_by_its_analysis(spool: Spool) -> None:
 
 def test_free_space_is_known_once_there_is_a_root(spool: Spool) -> None:
     with pytest.raises(SpoolUnwritable, match="looked at"):
-        spool.free_bytes()
+        spool.room()
     spool.check_writable()
-    assert spool.free_bytes() > 0
+    room = spool.room()
+    assert 0 < room.free_bytes <= shutil.disk_usage(spool.root).free
+    assert room.free_inodes is None or room.free_inodes > 0
+
+
+def test_a_file_system_that_counts_no_inodes_has_none_to_run_out_of(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = os.statvfs("/")
+    uncounted = os.statvfs_result((*found[:5], 0, 0, 0, *found[8:]))
+    monkeypatch.setattr(os, "statvfs", lambda _path: uncounted)
+    assert spool.room().free_inodes is None
+
+
+def test_the_file_of_an_instance_is_known_once_it_is_at_its_place(spool: Spool) -> None:
+    uids = (Study("1.2"), Series("1.2.3"), SOPInstanceUID("1.2.3.4"))
+    assert spool.known_file(*uids) is None
+    spool.write_new(instance_path(*uids), _hello)
+    assert spool.known_file(*uids) == spool.path(instance_path(*uids))
 
 
 def test_only_old_unfinished_files_are_discarded(spool: Spool) -> None:
@@ -133,5 +152,3 @@ def test_other_content_has_another_name(spool: Spool) -> None:
     uid = SOPInstanceUID("1.2.3")
     one, other = Sha256("a" * 64), Sha256("b" * 64)
     assert aside_path(uid, one) != aside_path(uid, other)
-    first = instance_path(Study("1"), Series("2"), uid, one)
-    assert first != instance_path(Study("1"), Series("2"), uid, other)

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from node.domain.errors import LedgerUnavailable, all_codes
 from node.domain.states import AnalysisState, DeliveryState, RevisionState
 from node.telemetry import metrics
-from node.telemetry.metrics import LedgerNumbers
+from node.telemetry.metrics import LedgerNumbers, SenderNumbers
 
 
 def samples() -> dict[tuple[str, str], float]:
@@ -43,6 +43,21 @@ NUMBERS = LedgerNumbers(
     refusals={"not-dicom": 5},
     oldest_waiting_s=12.5,
     executors=1,
+    senders={
+        "MR1": SenderNumbers(
+            associations=4,
+            aborted=1,
+            rejected=2,
+            instances=600,
+            duplicates=5,
+            refused=6,
+            stalled=7,
+            size_bytes=10**8,
+            busy_seconds=9.5,
+            longest_gap_s=1.5,
+            last_at=1.8e9,
+        )
+    },
 )
 
 
@@ -111,6 +126,28 @@ def test_the_ledger_is_read_at_scrape_time() -> None:
     assert present["segnode_ledger_refusals", "not-dicom"] == 5
     assert present["segnode_oldest_waiting_seconds", ""] == 12.5
     assert ("segnode_ledger_up", "") not in samples()
+
+
+def test_each_sender_has_its_series() -> None:
+    collector = metrics.observe_ledger(lambda: NUMBERS)
+    try:
+        present = samples()
+    finally:
+        metrics.forget_ledger(collector)
+    of_sender = {name: value for (name, sender), value in present.items() if sender == "MR1"}
+    assert of_sender == {
+        "segnode_sender_associations_total": 4,
+        "segnode_sender_aborted_total": 1,
+        "segnode_sender_rejected_total": 2,
+        "segnode_sender_instances_total": 600,
+        "segnode_sender_duplicates_total": 5,
+        "segnode_sender_refused_total": 6,
+        "segnode_sender_stalled_total": 7,
+        "segnode_sender_bytes_total": 10**8,
+        "segnode_sender_busy_seconds_total": 9.5,
+        "segnode_sender_longest_gap_seconds": 1.5,
+        "segnode_sender_last_seconds": 1.8e9,
+    }
 
 
 def test_a_ledger_that_does_not_answer_leaves_the_other_metrics() -> None:

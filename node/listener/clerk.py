@@ -1,0 +1,187 @@
+"""Writes into the ledger what receivers report, in batches, in one thread.
+
+What is stored lies in a journal already, so nothing is lost when the ledger does not answer:
+it is tried again, and the gate is closed meanwhile.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from node.domain.clock import Clock
+from node.domain.errors import LedgerUnavailable, SegnodeError, SpoolUnwritable
+from node.domain.ids import AETitle, SOPInstanceUID, StudyInstanceUID
+from node.domain.study import Reason, Refusal
+from node.listener.desk import News
+from node.store.ledger import Ledger
+from node.store.senders import SenderVisit
+from node.store.settle import Settler
+
+logger: Final = logging.getLogger(__name__)
+
+BATCH: Final = 256
+MOST_NOTES: Final = 10_000
+"""Refusals and visits that wait for the ledger; beyond, the oldest are forgotten."""
+
+AGAIN_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Tray:
+    """What waits to be written down."""
+
+    paths: deque[Path] = field(default_factory=deque)
+    notes: deque[News | SenderVisit] = field(default_factory=lambda: deque(maxlen=MOST_NOTES))
+    orphans: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.paths or self.notes or self.orphans)
+
+
+class Clerk:
+    """One thread between receivers and the ledger; `put` and `note` are for any thread.
+
+    on_settled: called after every batch that changed what is known of a study.
+    """
+
+    def __init__(
+        self, settler: Settler, ledger: Ledger, clock: Clock, *, on_settled: Callable[[], None]
+    ) -> None:
+        self._settler: Final = settler
+        self._ledger: Final = ledger
+        self._clock: Final = clock
+        self._on_settled: Final = on_settled
+        self._tray: Final = _Tray()
+        self._in_hand = 0
+        self._something: Final = threading.Condition()
+        self._writing = self._ending = False
+        self._thread: Final = threading.Thread(target=self._run, name="clerk")
+
+    @property
+    def unsettled(self) -> int:
+        """Instances that were acknowledged and are not in the ledger yet."""
+        with self._something:
+            return len(self._tray.paths) + self._in_hand
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was reported is written down."""
+        with self._something:
+            return not self._tray and not self._in_hand and not self._writing
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is there, if the ledger answers; the rest is found at the next start."""
+        with self._something:
+            self._ending = True
+            self._something.notify()
+        self._thread.join()
+
+    def put(self, path: Path) -> None:
+        """Have a committed file settled."""
+        with self._something:
+            self._tray.paths.append(path)
+            self._something.notify()
+
+    def note(self, note: News | SenderVisit) -> None:
+        """Have something written down that is not worth a retry for ever."""
+        with self._something:
+            self._tray.notes.append(note)
+            self._something.notify()
+
+    def look_for_orphans(self) -> None:
+        """Have the journal of a receiver that died settled."""
+        with self._something:
+            self._tray.orphans = True
+            self._something.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._something:
+                self._something.wait_for(lambda: self._tray or self._ending)
+                if not self._tray:
+                    return
+                self._writing = True
+            try:
+                self._write_down()
+            except (LedgerUnavailable, SpoolUnwritable) as error:
+                logger.warning("what was received waits", extra={"code": error.code})
+                if self._is_over_after(AGAIN_S):
+                    return
+            except Exception as error:  # the edge: the thread must live
+                logger.error("the clerk failed", exc_info=error)  # noqa: TRY400 -- text stays out
+                if self._is_over_after(AGAIN_S):
+                    return
+            finally:
+                self._writing = False
+
+    def _is_over_after(self, seconds: float) -> bool:
+        with self._something:
+            return self._something.wait_for(lambda: self._ending, seconds)
+
+    def _write_down(self) -> None:
+        self._settle_some()
+        if self._tray.orphans:
+            self._tray.orphans = False
+            try:
+                self._settler.recover()
+            except SegnodeError:
+                self._tray.orphans = True
+                raise
+            self._on_settled()
+        self._write_notes()
+
+    def _settle_some(self) -> None:
+        with self._something:
+            batch = [self._tray.paths.popleft() for _ in range(min(BATCH, len(self._tray.paths)))]
+            self._in_hand = len(batch)
+        if not batch:
+            return
+        try:
+            self._settler.settle(batch)
+        except BaseException:
+            with self._something:
+                self._tray.paths.extendleft(reversed(batch))
+                self._in_hand = 0
+            raise
+        with self._something:
+            self._in_hand = 0
+        self._on_settled()
+
+    def _write_notes(self) -> None:
+        with self._something:
+            notes = list(self._tray.notes)
+            self._tray.notes.clear()
+        try:
+            visits = [note for note in notes if isinstance(note, SenderVisit)]
+            if visits:
+                self._ledger.senders.record(*visits)
+            for note in notes:
+                if isinstance(note, News):
+                    self._write_news(note)
+        except LedgerUnavailable:
+            with self._something:
+                self._tray.notes.extendleft(reversed(notes))
+            raise
+
+    def _write_news(self, news: News) -> None:
+        sop = SOPInstanceUID(news.sop_instance_uid)
+        if news.outcome == "ours":
+            self._ledger.deliveries.record_seen(sop, self._clock.now())
+        elif news.outcome == "refused":
+            study = StudyInstanceUID(news.study_instance_uid) if news.study_instance_uid else None
+            refusal = Refusal(
+                study_instance_uid=study,
+                sop_instance_uid=sop,
+                calling_ae_title=AETitle(news.calling_ae_title),
+                reason=Reason(code=news.code, text=news.text),
+                at=self._clock.now(),
+            )
+            self._ledger.intake.record_refusal(refusal)

@@ -1,0 +1,84 @@
+"""Looks at disk, ledger and unfinished work, and sets the gate."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from node.domain.errors import SegnodeError
+from node.listener.gate import WORDS, Cause, Gate, Load, Watermarks, overload
+from node.store.ledger import Ledger
+from node.store.spool import Spool
+from node.telemetry import metrics
+
+logger: Final = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+
+
+class Sentry:
+    """One thread that keeps the gate as the node's load demands."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        marks: Watermarks,
+        *,
+        spool: Spool,
+        ledger: Ledger,
+        unsettled: Callable[[], int],
+    ) -> None:
+        self._gate: Final = gate
+        self._marks: Final = marks
+        self._spool: Final = spool
+        self._ledger: Final = ledger
+        self._unsettled: Final = unsettled
+        self._cause: Cause | None = None
+        self._stopping: Final = threading.Event()
+        self._thread: Final = threading.Thread(target=self._run, name="sentry")
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the gate was closed at the last look, None when it was open."""
+        return self._cause
+
+    def start(self) -> None:
+        """Look once, then go on in the background."""
+        self._look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the gate stays as it is and goes stale."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            self._look()
+
+    def _look(self) -> None:
+        cause = overload(self._load(), self._marks)
+        self._gate.set(cause)
+        metrics.refusing(cause)
+        if cause == self._cause:
+            return
+        if cause is not None:
+            logger.error("nothing more is taken in", extra={"cause": cause, "why": WORDS[cause]})
+        else:
+            logger.info("images are taken in again")
+        self._cause = cause
+
+    def _load(self) -> Load:
+        free_bytes = free_inodes = waiting = None
+        with contextlib.suppress(SegnodeError):
+            room = self._spool.room()
+            free_bytes, free_inodes = room.free_bytes, room.free_inodes
+        with contextlib.suppress(SegnodeError):
+            waiting = self._ledger.health.waiting_analyses()
+        return Load(
+            free_bytes=free_bytes,
+            free_inodes=free_inodes,
+            unsettled=self._unsettled(),
+            waiting_analyses=waiting,
+        )
