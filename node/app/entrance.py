@@ -26,10 +26,12 @@ from node.net.storing import ConversationLimits
 from node.store.admit import Admission, Admitter, Incoming
 from node.store.ledger import Ledger
 from node.store.settle import Settler
-from node.store.spool import Spool
+from node.store.spool import UNFINISHED, Spool
 from node.web.stow import StowOptions, stow_router
 
-STOW_PARTS: Final = "unfinished/stow"
+PARTS: Final = UNFINISHED
+"""Where objects lie that do not come over an association, in files without a name."""
+
 MOST_PROCESSES: Final = 4
 """Receivers that are started unless the configuration says how many."""
 
@@ -81,7 +83,7 @@ class Entrance:
             desk,
             on_death=self._clerk.look_for_orphans,
         )
-        self._drop: Final = drop_folder(settings, self._admit)
+        self._drop: Final = drop_folder(settings, spool, self._admit)
         self._started: Final = ExitStack()
 
     def recover(self) -> int:
@@ -126,7 +128,8 @@ class Entrance:
             return None
         options = StowOptions(
             networks=parse_networks(http.stow_from),
-            temporary=self._spool.path(STOW_PARTS),
+            temporary=self._spool.path(PARTS),
+            instance_bytes=self._settings.listen.limits.instance_mib * MIB,
             token_file=None if http.stow_token_file is None else resolve(http.stow_token_file),
         )
         try:
@@ -223,12 +226,15 @@ def callers_of(settings: Settings) -> dict[AETitle, Peer]:
     }
 
 
-def drop_folder(settings: Settings, admit: Callable[[Incoming], Admission]) -> DropFolder | None:
+def drop_folder(
+    settings: Settings, spool: Spool, admit: Callable[[Incoming], Admission]
+) -> DropFolder | None:
     """Return the watched folder, None when there is none."""
     if settings.drop.folder is None:
         return None
     options = DropOptions(
         folder=settings.resolve(settings.drop.folder),
+        temporary=spool.path(PARTS),
         largest_bytes=settings.listen.limits.instance_mib * MIB,
     )
     return DropFolder(options, admit)

@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 
-from node.dicom.elements import Encoded, RawElement, RawItem, Wanted, read_elements
+from node.dicom.elements import Encoded, RawElement, RawItem, Wanted, read_beginning, read_elements
 from node.dicom.values import decode, encodings_of
 
 
@@ -92,6 +92,24 @@ def from_bytes(
     """Return the attributes of the encoded data set that begins at `start`. Raises NotDicom."""
     raw = read_elements(data_set, transfer_syntax_uid, top.wanted, start=start)
     return _from_raw(raw, top, encodings_of(()))
+
+
+def from_beginning(
+    beginning: bytes,
+    transfer_syntax_uid: str,
+    shapes: tuple[Layout, Layout],
+    *,
+    start: int,
+    end: int,
+) -> Attributes | None:
+    """Return attributes from the first bytes of a data set that ends at `end`.
+
+    shapes: what is walked over and checked, and what of it is returned. None where the
+    beginning does not tell; then from_bytes of the whole does, or raises.
+    """
+    walked, taken = shapes
+    raw = read_beginning(beginning, transfer_syntax_uid, walked.wanted, start=start, end=end)
+    return None if raw is None else _from_raw(raw, taken, encodings_of(()))
 
 
 def from_dataset(dataset: Dataset, top: Layout) -> Attributes:

@@ -96,17 +96,34 @@ def read_elements(
     try:
         if transfer_syntax_uid in DEFLATED:
             return _read_deflated(data_set, wanted, start)
-        return _read_plain(data_set, transfer_syntax_uid, wanted, start)
+        return _plain_walk(data_set, transfer_syntax_uid, start).whole(wanted, start)
     except _CutShort as error:
         raise NotDicom(str(error)) from error
 
 
-def _read_plain(data_set: Encoded, transfer_syntax_uid: str, wanted: Wanted, start: int) -> RawItem:
+def read_beginning(
+    beginning: bytes, transfer_syntax_uid: str, wanted: Wanted, *, start: int, end: int
+) -> RawItem | None:
+    """Return what read_elements would, from the first bytes of a data set that ends at `end`.
+
+    None where they do not reach to the pixel data, or where anything is wrong: then the whole
+    has to be read to know.
+    """
+    if transfer_syntax_uid in DEFLATED:
+        return None
+    walk = _plain_walk(beginning, transfer_syntax_uid, start)
+    try:
+        found = walk.whole(wanted, start, end)
+    except (NotDicom, _CutShort, IndexError, struct.error):
+        return None
+    return found if walk.saw_pixel_data else None
+
+
+def _plain_walk(data_set: Encoded, transfer_syntax_uid: str, start: int) -> "_Walk":
     little_endian = transfer_syntax_uid != EXPLICIT_BIG
     vr = data_set[start + 4 : start + 6]
     implicit = transfer_syntax_uid == IMPLICIT_LITTLE and vr not in _SHORT_VR
-    walk = _Walk(data_set, implicit=implicit, little_endian=little_endian)
-    return walk.whole(wanted, start)
+    return _Walk(data_set, implicit=implicit, little_endian=little_endian)
 
 
 def _read_deflated(data_set: Encoded, wanted: Wanted, start: int) -> RawItem:
@@ -156,17 +173,20 @@ class _Walk:
         self._short = struct.Struct(order + "H").unpack_from
         self._long = struct.Struct(order + "I").unpack_from
         self.left = MAX_ELEMENTS
+        self.saw_pixel_data = False
 
-    def whole(self, wanted: Wanted, start: int = 0) -> RawItem:
-        """Walk over the top level, up to the pixel data."""
+    def whole(self, wanted: Wanted, start: int = 0, end: int | None = None) -> RawItem:
+        """Walk over the top level, up to the pixel data; end: of the data set."""
         found = RawItem()
-        data, position, end = self._data, start, len(self._data)
+        data, position = self._data, start
+        end = len(data) if end is None else end
         while position < end:
             if position > start and data[position] == 0 and self._is_padding(position):
                 break  # a data set padded with zeros
             head = self.head(position, end)
             if head.tag in _PIXEL_DATA:
                 self._check_pixel_data(head, end)
+                self.saw_pixel_data = True
                 break
             if head.tag < 0x00080000 or head.tag >= _ITEM:
                 raise NotDicom("the bytes do not begin like a data set")

@@ -1,16 +1,24 @@
 """The projection of a data set to a Header: what the ledger keeps and the rules look at."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from pydicom import Dataset
 
-from node.dicom.attributes import Attribute, Attributes, from_bytes, from_dataset, layout
+from node.dicom.attributes import (
+    Attribute,
+    Attributes,
+    from_beginning,
+    from_bytes,
+    from_dataset,
+    layout,
+)
 from node.dicom.elements import Encoded
 from node.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME, SHARED, lifted, planes_of
 from node.dicom.uids import is_uid
 from node.domain.errors import MissingIdentifier, NotDicom
-from node.domain.header import Header
+from node.domain.header import Header, Identity
 from node.domain.ids import FrameOfReferenceUID, TransferSyntaxUID
 
 _IDENTIFIERS: Final = {
@@ -136,6 +144,10 @@ _TOP: Final = layout(
     _PRIVATE,
 )
 
+_IDENTITY: Final = layout(
+    " ".join(keyword for keyword, _ in _IDENTIFIERS.values()) + " Manufacturer SoftwareVersions"
+)
+
 
 def read_header(data_set: Encoded, transfer_syntax_uid: str, *, start: int = 0) -> Header:
     """Return the Header of an encoded data set, parsing no further than its pixel data.
@@ -150,6 +162,31 @@ def read_header(data_set: Encoded, transfer_syntax_uid: str, *, start: int = 0) 
     )
 
 
+def read_identity(
+    beginning: bytes, transfer_syntax_uid: str, *, start: int, end: int
+) -> Identity | None:
+    """Return the identity of a data set from its first bytes, at a third of a Header's cost.
+
+    beginning: of a file in which the data set begins at byte `start` and ends at `end`. None
+    where that is not enough, or anything is wrong with the data set: then read_header of the
+    whole says what. Where it returns an identity, read_header raises nothing but what is
+    raised here: MissingIdentifier, NotDicom.
+    """
+    top = from_beginning(beginning, transfer_syntax_uid, (_TOP, _IDENTITY), start=start, end=end)
+    if top is None:
+        return None
+    return Identity(
+        manufacturer=top.text("Manufacturer"),
+        software_versions=top.text("SoftwareVersions"),
+        **_identifiers(top),
+    )
+
+
+def identity_of(header: Header) -> Identity:
+    """Return the part of a Header that is its identity."""
+    return Identity(**{field.name: getattr(header, field.name) for field in fields(Identity)})
+
+
 def project(dataset: Dataset, transfer_syntax_uid: str) -> Header:
     """Return the Header of a pydicom data set, classic or enhanced.
 
@@ -160,14 +197,14 @@ def project(dataset: Dataset, transfer_syntax_uid: str) -> Header:
 
 
 def _header(top: Attributes, transfer_syntax_uid: str) -> Header:
-    fields = _identifiers(top)
+    found = _identifiers(top)
     flat = lifted(top)
-    fields |= _fields(_TEXT, flat.text)
-    fields |= _fields(_TEXTS, flat.texts)
-    fields |= _fields(_NUMBER, flat.number)
-    fields |= _fields(_INTEGER, flat.integer)
-    fields |= _acquisition(flat)
-    fields |= _contrast(flat)
+    found |= _fields(_TEXT, flat.text)
+    found |= _fields(_TEXTS, flat.texts)
+    found |= _fields(_NUMBER, flat.number)
+    found |= _fields(_INTEGER, flat.integer)
+    found |= _acquisition(flat)
+    found |= _contrast(flat)
     return Header(
         transfer_syntax_uid=TransferSyntaxUID(transfer_syntax_uid),
         frame_of_reference_uid=_frame_of_reference_uid(flat),
@@ -176,7 +213,7 @@ def _header(top: Attributes, transfer_syntax_uid: str) -> Header:
         number_of_frames=max(flat.integer("NumberOfFrames") or 1, 1),
         pixel_spacing=_pixel_spacing(flat),
         planes=planes_of(top),
-        **fields,
+        **found,
     )
 
 

@@ -55,7 +55,9 @@ def decode(raw: RawElement, vr: str, encodings: Sequence[str]) -> tuple[str, ...
     text = text.strip(_PADDING)
     if vr != "UI" and _NOT_TEXT.search(text):
         return ()
-    return tuple(part.strip(_PADDING) for part in text.split("\\")) if text else ()
+    if "\\" in text:
+        return tuple(part.strip(_PADDING) for part in text.split("\\"))
+    return (text,) if text else ()
 
 
 def encodings_of(specific_character_set: Iterable[str]) -> tuple[str, ...]:

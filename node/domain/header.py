@@ -28,6 +28,18 @@ class Plane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Of a Header, what says which instance it is and whose equipment wrote it."""
+
+    study_instance_uid: StudyInstanceUID
+    series_instance_uid: SeriesInstanceUID
+    sop_instance_uid: SOPInstanceUID
+    sop_class_uid: SOPClassUID
+    manufacturer: str = ""
+    software_versions: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """About 60 attributes of one instance, named by their PS3.6 keywords in snake case.
 

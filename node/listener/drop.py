@@ -52,6 +52,7 @@ CALLING_AE_TITLE: Final = AETitle("DROP")
 class DropOptions:
     """The folder, and how patient to be with what lies in it.
 
+    temporary: a folder on the spool's disk, for copies of long files while they are read.
     largest_bytes: of a file that is taken. closed_s: after a file was closed or renamed, in
     which copying programs still set its times. settle_s: for which a file that nobody closed
     before our eyes must not have changed; writing_s: the same for one that is being written.
@@ -60,8 +61,9 @@ class DropOptions:
     """
 
     folder: Path
+    temporary: Path
     calling_ae_title: AETitle = CALLING_AE_TITLE
-    largest_bytes: int = GIB
+    largest_bytes: int = 4 * GIB
     closed_s: float = 0.5
     settle_s: float = 3.0
     writing_s: float = 60.0
@@ -81,6 +83,7 @@ class DropFolder:
             admit,
             clock or SystemClock(),
             calling_ae_title=options.calling_ae_title,
+            temporary=options.temporary,
             largest_bytes=options.largest_bytes,
             settle_s=options.settle_s,
             attempts=options.attempts,
@@ -97,6 +100,7 @@ class DropFolder:
         if not self._options.folder.is_dir():
             message = f"drop.folder: {self._options.folder} is no folder"
             raise ConfigurationInvalid(message)
+        self._options.temporary.mkdir(parents=True, exist_ok=True)
         observer = Observer()
         # With inotify's limits used up, looking from time to time remains.
         try:

@@ -16,6 +16,7 @@ from node.domain.errors import (
     RefusedInput,
     SegnodeError,
     SiteFault,
+    SpoolUnwritable,
     UnsupportedSopClass,
 )
 from node.domain.ids import AETitle
@@ -66,6 +67,7 @@ class Taker:
         clock: Clock,
         *,
         calling_ae_title: AETitle,
+        temporary: Path,
         largest_bytes: int,
         settle_s: float,
         attempts: int,
@@ -74,6 +76,7 @@ class Taker:
         self._admit: Final = admit
         self._clock: Final = clock
         self._calling: Final = calling_ae_title
+        self._temporary: Final = temporary
         self._largest_bytes: Final = largest_bytes
         self._settle_s: Final = settle_s
         self._attempts: Final = attempts
@@ -132,21 +135,25 @@ class Taker:
         try:
             if signature.size > self._largest_bytes:
                 raise ObjectTooLarge("The file is longer than one may be.")
-            incoming = read_object(source, calling_ae_title=self._calling)
-            _check_is_image(incoming)
+            with read_object(
+                source, calling_ae_title=self._calling, temporary=self._temporary
+            ) as incoming:
+                _check_is_image(incoming)
+                if signature_of(os.fstat(source.fileno())) != signature:
+                    return Look.AGAIN
+                return self._offer(path, signature, incoming)
+        except SpoolUnwritable:
+            return Look.NOT_NOW
         except RefusedInput as error:
             # Some writers close a file and open it again to go on.
             if was_closed and isinstance(error, NotDicom):
                 return Look.AGAIN
             count_refusal(error, calling_ae_title=self._calling, size_bytes=signature.size)
             return self._reject(path, error)
-        if signature_of(os.fstat(source.fileno())) != signature:
-            return Look.AGAIN
-        return self._offer(path, signature, incoming)
 
     def _offer(self, path: Path, signature: Signature, incoming: Incoming) -> Look:
         try:
-            admit_counted(self._admit, incoming)
+            admit_counted(self._admit, incoming, comes_again=True)
         except SiteFault:
             return Look.NOT_NOW
         except RefusedInput as error:

@@ -1,6 +1,7 @@
 """The associations of one process: a thread for each, and the journal that they write."""
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -32,7 +33,7 @@ logger: Final = logging.getLogger(__name__)
 
 STOP_LIMIT_S: Final = 5.0
 NO_LIMIT: Final = 1_000_000
-REFILL_LOOK_S: Final = 0.25
+TIDY_S: Final = 0.25
 LOWEST_PRIORITY: Final = 19
 
 
@@ -65,8 +66,9 @@ class Receiver:
         self._served: dict[threading.Thread, socket.socket | Conversation] = {}
         self._lock: Final = threading.Lock()
         self._stopping: Final = threading.Event()
-        self._refiller: Final = threading.Thread(target=self._refill, name="blanks", daemon=True)
-        self._refiller.start()
+        self._has_ended: Final = threading.Event()
+        self._tidier: Final = threading.Thread(target=self._tidy, name="tidy", daemon=True)
+        self._tidier.start()
 
     def take(self, connection: socket.socket, address: tuple[Any, ...], *, tls: bool) -> None:
         """Serve a connection in a thread of its own. tls: it begins with a handshake."""
@@ -100,7 +102,7 @@ class Receiver:
             if thread.is_alive() and isinstance(one, Conversation):
                 one.cut()
                 thread.join(STOP_LIMIT_S)
-        self._refiller.join()
+        self._tidier.join()
         self._journal.close()
 
     def _shake_hands(
@@ -115,8 +117,8 @@ class Receiver:
             self._desk.refused_handshake(refused.kind, str(address[0]))
             return None
 
-    def _refill(self) -> None:
-        """Keep blanks ready, at the lowest priority that Linux gives to one thread."""
+    def _tidy(self) -> None:
+        """Keep blanks ready and memory small, at the lowest priority of a thread in Linux."""
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         while not self._stopping.is_set():
@@ -124,7 +126,11 @@ class Receiver:
                 self._journal.refill()
             except SpoolUnwritable as error:
                 logger.warning("no blanks can be made", extra={"reason": error.what})
-            self._stopping.wait(REFILL_LOOK_S)
+            if self._has_ended.is_set():
+                # pynetdicom's objects of an association hold each other, and may hold much.
+                self._has_ended.clear()
+                gc.collect()
+            self._stopping.wait(TIDY_S)
 
     def _serve(self, connection: socket.socket, address: tuple[Any, ...], tls: bool) -> None:
         reception = Reception(self._shelf, self._desk)
@@ -158,6 +164,7 @@ class Receiver:
             reception.leave()
             with self._lock:
                 self._served.pop(threading.current_thread(), None)
+            self._has_ended.set()
             self._desk.closed()
 
 

@@ -4,6 +4,7 @@ Started by `serve` with two inherited descriptors. It has no database, opens no 
 when `serve` does.
 """
 
+import gc
 import signal
 import socket
 import sys
@@ -66,6 +67,7 @@ def main(channel: Channel, gate: Gate) -> None:
     configure_logging(told["log_level"])
     desk = RemoteDesk(channel)
     receiver = Receiver(options_from(told["options"]), Spool(Path(told["spool"])), gate, desk)
+    gc.freeze()  # what stands now is never garbage, and need not be looked through for it
     try:
         _obey(channel, receiver, desk)
     finally:

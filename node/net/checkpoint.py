@@ -9,6 +9,8 @@ the sender waits for it until its timeout. Seen under load in two of some 20 sen
 import threading
 from typing import Any, Final
 
+from pynetdicom.association import Association
+
 LOOK_S: Final = 0.05
 
 
@@ -50,6 +52,24 @@ class Checkpoint:
             self._rests = False
 
 
+class GuardedAssociation(Association):  # type: ignore[misc]
+    """An association with such a gate; a closed one says all that the stock flag would say.
+
+    The flag is also taken back by the thread that serves an N-EVENT-REPORT, and who then waits
+    for it while the reactor stands before the gate waits for ever.
+    """
+
+    @property
+    def _is_paused(self) -> bool:
+        return True
+
+    @_is_paused.setter
+    def _is_paused(self, value: bool) -> None:
+        pass
+
+
 def guard(association: Any) -> None:
     """Give an association that we request a gate of this kind, before its reactor runs."""
     association._reactor_checkpoint = Checkpoint(association)  # noqa: SLF001 - no public place
+    # AE.associate offers no place to name another class.
+    association.__class__ = GuardedAssociation

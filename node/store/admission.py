@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from node.dicom.classes import is_storage_class
 from node.domain.errors import MissingIdentifier, UnsupportedSopClass
-from node.domain.header import Header
+from node.domain.header import Header, Identity
 from node.domain.ids import AETitle, SOPClassUID, SOPInstanceUID, TransferSyntaxUID
 
 
@@ -36,7 +36,7 @@ def check_class(arriving: Arriving) -> None:
         )
 
 
-def check(header: Header, arriving: Arriving) -> None:
+def check(header: Header | Identity, arriving: Arriving) -> None:
     """Raise where an object is not what its command says, or of no class that is stored here.
 
     Raises UnsupportedSopClass and MissingIdentifier.

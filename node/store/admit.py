@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from node.dicom.elements import Encoded
 from node.dicom.headers import read_header
 from node.dicom.ours import is_ours
 from node.domain.clock import Clock
@@ -40,7 +41,7 @@ class Incoming:
     sop_class_uid: SOPClassUID
     sop_instance_uid: SOPInstanceUID
     transfer_syntax_uid: TransferSyntaxUID
-    data_set: bytes
+    data_set: Encoded
     calling_ae_title: AETitle
 
     @property
@@ -97,8 +98,9 @@ class Admitter:
         """Store an object that may be an input."""
         entry = self._open_journal().begin(incoming.arriving)
         try:
-            entry.write(incoming.data_set)
-            path = entry.commit().path
+            with memoryview(incoming.data_set) as data_set:
+                entry.write(data_set)
+            path = entry.commit(settled_at_once=True).path
         finally:
             entry.discard()
         try:

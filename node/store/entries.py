@@ -31,11 +31,15 @@ from node.store.spool import instance_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An instance in a file with a record. length: of the file, bytes."""
+    """An instance in a file with a record.
+
+    relative: the place that is the instance's in the spool. length: of the file, bytes.
+    """
 
     path: Path
     meta: FileMeta
     header: Header
+    relative: str
     sha256: Sha256
     length: int
 
@@ -48,14 +52,6 @@ class Found:
     def span(self) -> tuple[int, int]:
         """Where the data set begins and ends."""
         return self.meta.offset, self.length
-
-    @property
-    def relative(self) -> str:
-        """The place that is the instance's in the spool."""
-        header = self.header
-        return instance_path(
-            header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid
-        )
 
     def received(self) -> Received:
         """Return what the ledger is told once the file is at its place."""
@@ -103,7 +99,17 @@ def read_entry(path: Path) -> Found | None:
             calling_ae_title=meta.source_ae_title,
         ),
     )
-    return Found(path=path, meta=meta, header=header, sha256=sha256, length=record.length)
+    relative = instance_path(
+        header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid
+    )
+    return Found(
+        path=path,
+        meta=meta,
+        header=header,
+        relative=relative,
+        sha256=sha256,
+        length=record.length,
+    )
 
 
 def meta_of(path: Path) -> FileMeta | None:

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node.dicom.headers import read_header
+from node.dicom.elements import Encoded
+from node.dicom.headers import identity_of, read_header, read_identity
 from node.dicom.part10 import part10_head
 from node.domain.errors import SpoolUnwritable
-from node.domain.header import Header
+from node.domain.header import Header, Identity
 from node.store.admission import Arriving
 from node.store.placing import is_same_object
 from node.store.record import PREAMBLE_SIZE, Fault, Record, encoded, examine
@@ -46,6 +47,9 @@ __all__ = [
 INCOMING: Final = "incoming"
 BLANKS: Final = 256
 """How many empty files lie ready."""
+
+BEGINNING: Final = 64 * 1024
+"""How much of an instance is read back to identify it; most headers end before."""
 
 _SYNCED_TOGETHER: Final = 64
 
@@ -103,7 +107,7 @@ class Entry:
         self._open = True
         self.size = 0
 
-    def write(self, fragment: bytes | memoryview) -> None:
+    def write(self, fragment: Encoded | memoryview) -> None:
         """Append bytes of the data set. Raises SpoolUnwritable, after which `discard` is due."""
         with writable("written"):
             _write_at(self._blank.descriptor, fragment, self._start + self.size)
@@ -119,23 +123,35 @@ class Entry:
         with writable("read"), encoded(self._blank.descriptor, self._start + self.size) as data:
             return read_header(data, syntax, start=self._start)
 
+    def identity(self) -> Identity:
+        """Read which instance came; checks all that `header` does, at less than half its cost.
+
+        Raises NotDicom, MissingIdentifier, SpoolUnwritable.
+        """
+        with writable("read"):
+            beginning = os.pread(self._blank.descriptor, BEGINNING, 0)
+        syntax, end = self._arriving.transfer_syntax_uid, self._start + self.size
+        found = read_identity(beginning, syntax, start=self._start, end=end)
+        return found if found is not None else identity_of(self.header())
+
     def is_same_as(self, file: Path) -> bool:
         """Whether a file of the spool holds the same: transfer syntax and bytes as received."""
         span = (self._start, self._start + self.size)
         syntax = self._arriving.transfer_syntax_uid
         return is_same_object(self._blank.descriptor, span, syntax, file)
 
-    def commit(self) -> Committed:
+    def commit(self, *, settled_at_once: bool = False) -> Committed:
         """Make it last: when this returns, the instance is found again after a crash.
 
-        Raises SpoolUnwritable; then nothing of it is left.
+        settled_at_once: the caller settles it before it acknowledges anything, so that the
+        name in the journal need not last. Raises SpoolUnwritable; then nothing of it is left.
         """
         record = Record(self._start + self.size, self._crc)
         try:
             with writable("written"):
                 _write_at(self._blank.descriptor, record.encode() + self._head, 0)
                 os.fdatasync(self._blank.descriptor)
-                if not self._blank.durable:
+                if not (self._blank.durable or settled_at_once):
                     fsync_folder(self._journal.folder)
         except SpoolUnwritable:
             # After an fsync that failed, the file may hold anything.
@@ -297,7 +313,7 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _write_at(descriptor: int, data: bytes | memoryview, position: int) -> None:
+def _write_at(descriptor: int, data: Encoded | memoryview, position: int) -> None:
     """Write all of the data. Raises OSError."""
     written = os.pwrite(descriptor, data, position)
     while written < len(data):

@@ -125,7 +125,7 @@ class Settler:
         batch.sync()
         for path in batch.done:
             path.unlink(missing_ok=True)
-        return batch.done
+        return {path: batch.done[path] for path in paths if path in batch.done}
 
     def _read(self, batch: _Batch, path: Path) -> None:
         """Read one entry; what can be no input is done with here."""

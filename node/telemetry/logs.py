@@ -25,6 +25,7 @@ _QUIETED: Final = {
     "sqlalchemy": logging.WARNING,
     "watchdog": logging.WARNING,
     "uvicorn": logging.WARNING,
+    "python_multipart": logging.CRITICAL + 1,  # quotes what it cannot read
     "PIL": logging.WARNING,
 }
 

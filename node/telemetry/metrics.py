@@ -68,13 +68,13 @@ registry: Final = CollectorRegistry()
 
 _INSTANCES: Final = Counter(
     "segnode_instances_received",
-    "Instances received by C-STORE, by what became of them.",
+    "Instances received, on every way in, by what became of them.",
     ["outcome"],
     registry=registry,
 )
 _BYTES: Final = Counter(
     "segnode_received_bytes",
-    "Bytes of data sets received by C-STORE, refused ones included.",
+    "Bytes of data sets received, refused ones included.",
     registry=registry,
 )
 _ASSOCIATIONS: Final = Counter(

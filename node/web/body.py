@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Final
 
 from fastapi import Request
@@ -23,13 +24,16 @@ class SenderGone(Exception):
 class Body:
     """The body of one request, read in the event loop.
 
-    limit_bytes: of the whole; idle_s: between two pieces.
+    limit_bytes: of the whole; idle_s: between two pieces; limit_s: from now to the last one.
     """
 
-    def __init__(self, request: Request, *, limit_bytes: int, idle_s: float) -> None:
+    def __init__(
+        self, request: Request, *, limit_bytes: int, idle_s: float, limit_s: float
+    ) -> None:
         self._request: Final = request
         self._limit_bytes: Final = limit_bytes
         self._idle_s: Final = idle_s
+        self._deadline: Final = time.monotonic() + limit_s
         self.size = 0
         self.is_read = False
 
@@ -38,7 +42,8 @@ class Body:
 
         Raises BodyTooLong, SenderGone and TimeoutError.
         """
-        async with asyncio.timeout(self._idle_s):
+        left_s = self._deadline - time.monotonic()
+        async with asyncio.timeout(min(self._idle_s, max(left_s, 0.0))):
             message = await self._request.receive()
         if message["type"] == "http.disconnect":
             raise SenderGone

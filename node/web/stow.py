@@ -10,7 +10,6 @@ admitted; the sender repeats the whole and the known objects are recognised.
 import asyncio
 import hmac
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -55,16 +54,16 @@ class StowOptions:
     networks: whose addresses may; empty: none. token_file: holds the bearer token that a sender
     must show, read at each request; None: no token is asked for. temporary: a folder for parts
     that do not stay in memory, on the spool's disk. instance_bytes: of one part; request_bytes:
-    of a whole body; most_parts: of one request. memory_bytes: of a part that is kept in memory;
-    one larger object at most is in memory at any time. requests_at_once: more are told to come
-    again. idle_s: between two pieces of a body; request_s: for a whole one.
+    of a whole body; most_parts: of one request. memory_bytes: of a part that is kept in memory
+    while it comes. requests_at_once: more are told to come again. idle_s: between two pieces of
+    a body; request_s: for a whole one.
     """
 
     networks: tuple[Network, ...]
     temporary: Path
     token_file: Path | None = None
     calling_ae_title: AETitle = CALLING_AE_TITLE
-    instance_bytes: int = 1024 * MIB
+    instance_bytes: int = 4096 * MIB
     request_bytes: int = 64 * 1024 * MIB
     most_parts: int = 20_000
     memory_bytes: int = MIB
@@ -106,10 +105,12 @@ def stow_router(
 
     @router.post("/dicomweb/studies")
     async def store(request: Request) -> Response:
+        """Take objects of any study."""
         return await door.answer(request, None)
 
     @router.post("/dicomweb/studies/{study}")
     async def store_in_study(request: Request, study: str) -> Response:
+        """Take objects of one study."""
         return await door.answer(request, study)
 
     return router
@@ -122,13 +123,17 @@ class _Door:
         self._options: Final = options
         self._admit: Final = admit
         self._ready: Final = ready
-        self._one_large: Final = threading.Lock()
         self._open = 0
 
     async def answer(self, request: Request, study: str | None) -> Response:
         """Answer one request."""
         options = self._options
-        body = Body(request, limit_bytes=options.request_bytes, idle_s=options.idle_s)
+        body = Body(
+            request,
+            limit_bytes=options.request_bytes,
+            idle_s=options.idle_s,
+            limit_s=options.request_s,
+        )
         try:
             _check_access(request, options)
             boundary = _boundary(request)
@@ -137,10 +142,13 @@ class _Door:
             _check_length(request, options.request_bytes)
             outcome = await self._take_turn(body, study, boundary)
         except SenderGone:
-            logger.warning("a STOW-RS request broke off")
+            logger.warning("a STOW-RS request broke off", extra={"address": _address(request)})
             return Response(status_code=BAD_REQUEST)
         except _Turned as turned:
-            logger.warning("a STOW-RS request was refused", extra={"status": turned.status})
+            logger.warning(
+                "a STOW-RS request was refused",
+                extra={"status": int(turned.status), "address": _address(request)},
+            )
             if turned.status != HTTPStatus.REQUEST_TIMEOUT:  # it had its time
                 await body.drain()
             headers = {**turned.headers, "Connection": "close"}
@@ -173,8 +181,7 @@ class _Door:
             calling_ae_title=options.calling_ae_title,
             study=study,
             most_parts=options.most_parts,
-            large_bytes=options.memory_bytes,
-            one_large=self._one_large,
+            temporary=options.temporary,
         )
         limits = PartLimits(
             part_bytes=options.instance_bytes,
@@ -186,7 +193,7 @@ class _Door:
         except BodyBroken as error:
             raise _Turned(BAD_REQUEST) from error
         try:
-            await _pump(body, reader, options.request_s)
+            await _pump(body, reader)
         except (BodyBroken, BodyTooLong, TooMuch, TimeoutError) as error:
             status = _STATUS_OF_BREAK[type(error)]
             raise _Turned(status, outcome=intake.outcome) from error
@@ -207,23 +214,21 @@ _STATUS_OF_BREAK: Final[Mapping[type[Exception], int]] = {
 }
 
 
-async def _pump(body: Body, reader: PartReader, limit_s: float) -> None:
+async def _pump(body: Body, reader: PartReader) -> None:
     """Read the body and hand it on piece by piece; the next when one is done with.
 
     Raises BodyBroken, BodyTooLong, TooMuch, TimeoutError, OSError and SenderGone.
     """
-    async with asyncio.timeout(limit_s):
-        while not body.is_read:
-            piece = await body.piece()
-            if piece:
-                await asyncio.to_thread(reader.feed, piece)
+    while not body.is_read:
+        piece = await body.piece()
+        if piece:
+            await asyncio.to_thread(reader.feed, piece)
     reader.finish()
 
 
 def _check_access(request: Request, options: StowOptions) -> None:
     """Raise 403 for an address that is not on the list, 401 without the token."""
-    address = request.client.host if request.client is not None else ""
-    if not is_within(options.networks, address):
+    if not is_within(options.networks, _address(request)):
         raise _Turned(HTTPStatus.FORBIDDEN)
     if options.token_file is None:
         return
@@ -234,6 +239,10 @@ def _check_access(request: Request, options: StowOptions) -> None:
         raise _Turned(HTTPStatus.SERVICE_UNAVAILABLE) from error
     if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), token):
         raise _Turned(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def _token(file: Path) -> bytes:

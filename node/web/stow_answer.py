@@ -80,8 +80,11 @@ _Attribute = tuple[str, str, str, Sequence[Any]]
 
 
 def to_json(outcome: Outcome) -> bytes:
-    """Return the answer as application/dicom+json (PS3.18 annex F)."""
-    return json.dumps([_json(_data_set(outcome))], separators=(",", ":")).encode()
+    """Return the answer as application/dicom+json (PS3.18 annex F).
+
+    One object, not an array of one: it is one data set, and Orthanc's client reads no other.
+    """
+    return json.dumps(_json(_data_set(outcome)), separators=(",", ":")).encode()
 
 
 def to_xml(outcome: Outcome) -> bytes:

@@ -1,7 +1,6 @@
 """The objects of one STOW-RS request, taken in one after another as they come."""
 
-import threading
-from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from node.dicom.headers import read_header
@@ -39,8 +38,7 @@ class TooMuch(Exception):
 class Intake:
     """Takes the parts of one request in.
 
-    study: to which all objects must belong, None for any. one_large: held while an object
-    larger than `large_bytes` is in memory, so that only one is, whatever the number of requests.
+    study: to which all objects must belong, None for any. temporary: a folder for long ones.
     """
 
     def __init__(
@@ -50,37 +48,32 @@ class Intake:
         calling_ae_title: AETitle,
         study: str | None,
         most_parts: int,
-        large_bytes: int,
-        one_large: threading.Lock,
+        temporary: Path,
     ) -> None:
         self._admit: Final = admit
         self._calling: Final = calling_ae_title
         self._study: Final = study
         self._most_parts: Final = most_parts
-        self._large_bytes: Final = large_bytes
-        self._one_large: Final = one_large
+        self._temporary: Final = temporary
         self.outcome: Final = Outcome()
 
     def take(self, part: Part) -> None:
         """Take one object in, or note why not. Raises TooMuch, OSError of the part's file."""
         if self.outcome.parts >= self._most_parts:
             raise TooMuch
-        if part.media_type is not None and part.media_type.essence != DICOM:
-            self._fail(NotDicom("A part is no application/dicom."), part)
-        elif part.too_long:
-            self._fail(ObjectTooLarge("An object is longer than one may be."), part)
-        elif part.size_bytes > self._large_bytes:
-            with self._one_large:
-                self._read(part)
-        else:
-            self._read(part)
-
-    def _read(self, part: Part) -> None:
         try:
-            incoming = read_object(part.file, calling_ae_title=self._calling)
-        except NotDicom as error:
+            if part.media_type is not None and part.media_type.essence != DICOM:
+                raise NotDicom("A part is no application/dicom.")
+            if part.too_long:
+                raise ObjectTooLarge("An object is longer than one may be.")
+            with read_object(
+                part.file, calling_ae_title=self._calling, temporary=self._temporary
+            ) as incoming:
+                self._check(part, incoming)
+        except SegnodeError as error:
             self._fail(error, part)
-            return
+
+    def _check(self, part: Part, incoming: Incoming) -> None:
         named = Reference(
             sop_class_uid=incoming.sop_class_uid, sop_instance_uid=incoming.sop_instance_uid
         )
@@ -89,32 +82,37 @@ class Intake:
             _check_study(self._study, incoming)
         except RefusedInput as error:
             self._fail(error, part, named)
-            return
-        self._offer(incoming, named)
+        else:
+            self._offer(incoming, named)
 
     def _offer(self, incoming: Incoming, named: Reference) -> None:
         try:
             admission = admit_counted(self._admit, incoming)
         except SegnodeError as error:
-            http = BUSY if isinstance(error, SiteFault) else CONFLICT
-            self._note(Failure(object=named, reason=status_of(error), http=http))
+            self._note(error, named)
             return
         if admission is Admission.KEPT_ASIDE:
-            self._note(Failure(object=named, reason=DUPLICATE_INSTANCE))
+            failure = Failure(object=named, reason=DUPLICATE_INSTANCE)
+            self.outcome.failures.append(failure)
         else:
             self.outcome.taken.append(named)
 
-    def _fail(self, error: RefusedInput, part: Part, named: Reference | None = None) -> None:
+    def _fail(self, error: SegnodeError, part: Part, named: Reference | None = None) -> None:
+        """Note what does not get as far as the admission."""
         count_refusal(error, calling_ae_title=self._calling, size_bytes=part.size_bytes)
-        http = CONFLICT
-        if isinstance(error, ObjectTooLarge):
-            http = TOO_LARGE
-        elif part.media_type is not None and part.media_type.essence != DICOM:
-            http = UNSUPPORTED_MEDIA_TYPE
-        self._note(Failure(object=named, reason=status_of(error), http=http))
+        is_dicom = part.media_type is None or part.media_type.essence == DICOM
+        self._note(error, named, UNSUPPORTED_MEDIA_TYPE if not is_dicom else None)
 
-    def _note(self, failure: Failure) -> None:
+    def _note(self, error: SegnodeError, named: Reference | None, http: int | None = None) -> None:
+        failure = Failure(object=named, reason=status_of(error), http=http or _http_of(error))
         self.outcome.failures.append(failure)
+
+
+def _http_of(error: SegnodeError) -> int:
+    """Return the status of a request in which all objects failed like this one."""
+    if isinstance(error, ObjectTooLarge):
+        return TOO_LARGE
+    return BUSY if isinstance(error, SiteFault) else CONFLICT
 
 
 def _check_syntax(media_type: MediaType | None, incoming: Incoming) -> None:
@@ -131,6 +129,3 @@ def _check_study(study: str | None, incoming: Incoming) -> None:
     header = read_header(incoming.data_set, incoming.transfer_syntax_uid)
     if header.study_instance_uid != study:
         raise MissingIdentifier("The object belongs to another study than the request names.")
-
-
-MakeIntake = Callable[[str | None], Intake]

@@ -6,6 +6,7 @@ memory than that, whatever it brings. Everything here runs in one thread at a ti
 """
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
@@ -19,8 +20,8 @@ from python_multipart.multipart import MultipartParser
 MOST_HEADERS: Final = 16
 LONGEST_HEADER: Final = 4096
 
-_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
-"""RFC 2046 section 5.1.1."""
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,199}[0-9A-Za-z'()+_,\-./:=?]")
+"""As in RFC 2046 section 5.1.1, but longer than 70, because Orthanc's has 73 characters."""
 
 
 class BodyBroken(Exception):
@@ -83,6 +84,7 @@ class PartReader:
             raise BodyBroken("the boundary is none")
         self._limits: Final = limits
         self._on_part: Final = on_part
+        self._feeding: Final = threading.Lock()
         self._ended = False
         self._field = b""
         self._value = b""
@@ -111,7 +113,8 @@ class PartReader:
         Raises BodyBroken, OSError of the temporary file, and what on_part raises.
         """
         try:
-            self._parser.write(chunk)
+            with self._feeding:
+                self._parser.write(chunk)
         except FormParserError as error:
             # Its text quotes the body.
             raise BodyBroken("the body is no multipart message") from error
@@ -122,10 +125,11 @@ class PartReader:
             raise BodyBroken("the body ends before its last boundary")
 
     def close(self) -> None:
-        """Give back what an unfinished part holds."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Give back what an unfinished part holds; waits for the piece that is being taken."""
+        with self._feeding:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _begin(self) -> None:
         self._headers = {}

@@ -18,7 +18,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -150,24 +151,36 @@ def kill_under_load(
     return [f"an association ended before the kill: {why}" for why in ended]
 
 
+@contextmanager
+def serving(site: Site) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `segnode serve` and kill what the context leaves of it; tell its log on an error."""
+    process = site.start()
+    try:
+        yield process
+    except BaseException:
+        print((site.folder / "serve.log").read_text(encoding="utf-8")[-5000:])
+        raise
+    finally:
+        kill_group(process)
+
+
 def a_round(
     site: Site, made: tuple[Template, ...], number: int, options: argparse.Namespace
 ) -> tuple[list[int], list[str]]:
     """Kill once under load; return what was acknowledged and what is wrong afterwards."""
     chance = random.Random(f"{options.seed}:{number}")
-    process = site.start()
-    wait_until_answering(site.ae_title, site.port)
     senders = load(site, made, number, options.associations)
-    found = kill_under_load(process, senders, chance.uniform(0, options.longest_s))
+    with serving(site) as process:
+        wait_until_answering(site.ae_title, site.port)
+        found = kill_under_load(process, senders, chance.uniform(0, options.longest_s))
     if number % 5 == 4:
-        process = site.start()
-        time.sleep(chance.uniform(0, 3))  # amid the start, or the recovery, or after both
-        kill_group(process)
+        with serving(site) as process:
+            time.sleep(chance.uniform(0, 3))  # amid the start, or the recovery, or after both
+            kill_group(process)
     acknowledged = [n for sender in senders for n in sender.acknowledged]
     in_flight = [s.in_flight for s in senders if s.in_flight is not None]
     started = time.monotonic()
-    process = site.start()
-    try:
+    with serving(site) as process:
         wait_until_answering(site.ae_title, site.port)
         wait_until_known(site, acknowledged)
         took = time.monotonic() - started
@@ -175,7 +188,6 @@ def a_round(
         found += resend(site, made, in_flight)
         wait_until_known(site, [*acknowledged, *in_flight])
         found += faults(site, made, in_flight)
-    finally:
         stop(process)
     print(
         f"round {number + 1}: {len(acknowledged)} acknowledged, "

@@ -79,8 +79,9 @@ def data_set_of(path: Path) -> bytes:
 
 
 def kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a process with all that it has started, as a power cut would."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """End a process with all that it has started, as a power cut would; also what it has left."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait(STOP_LIMIT_S)
 
 

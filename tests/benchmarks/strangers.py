@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.corpus import CALLING, SIDE, Template, templates, uid_of
-from tests.benchmarks.raw_scu import SUCCESS, RawSender
+from tests.benchmarks.raw_scu import SUCCESS, RawSender, Refused
 from tests.benchmarks.receivers import wait_until_answering
 from tests.benchmarks.segnode_site import Site, make_site, stop, tree
 from tests.support.certificates import Authority
@@ -32,6 +32,7 @@ MIB: Final = 2**20
 WARM_UP: Final = 400
 REST_S: Final = 2.0
 REST_LIMIT_S: Final = 60.0
+RETRY_S: Final = 0.01
 HALF_OPEN: Final = 500
 
 
@@ -109,11 +110,23 @@ def bare_connects(port: int, number: int) -> None:
         socket.create_connection(("127.0.0.1", port), 30).close()
 
 
+def patient_sender(port: int) -> RawSender:
+    """Associate, later when there are too many: the node may not have read the last aborts yet."""
+    limit = time.monotonic() + REST_LIMIT_S
+    while True:
+        try:
+            return RawSender(port)
+        except Refused:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(RETRY_S)
+
+
 def aborted_associations(port: int, number: int) -> None:
     """Abort at once, or amid a data set, in turn."""
     (template,) = templates([SIDE])
     for index in range(number):
-        sender = RawSender(port)
+        sender = patient_sender(port)
         if index % 2:
             uid = uid_of(10**9 + index)
             request = sender.request(uid, template.data_set(uid))

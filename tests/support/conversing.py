@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -223,11 +223,18 @@ def store_command(**others: str | bytes | int | None) -> bytes:
         "AffectedSOPInstanceUID": UID,
         **others,
     }
-    body = b"".join(
-        _element(number, value)
-        for keyword, number in ELEMENTS.items()
-        if (value := found.get(keyword)) is not None
+    return command_set(
+        {
+            number: value
+            for keyword, number in ELEMENTS.items()
+            if (value := found.get(keyword)) is not None
+        }
     )
+
+
+def command_set(elements: Mapping[int, str | bytes | int]) -> bytes:
+    """Encode a command set: implicit VR, little endian, with its group length."""
+    body = b"".join(_element(number, value) for number, value in elements.items())
     return _element(0, struct.pack("<I", len(body))) + body
 
 

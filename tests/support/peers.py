@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +62,11 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Run an Orthanc in a folder while the context lasts."""
+def orthanc(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[Orthanc]:
+    """Run an Orthanc in a folder while the context lasts.
+
+    more: entries of its configuration, which take the place of ours.
+    """
     binary = program("Orthanc", "orthanc")
     made = Orthanc(ae_title="ORTHANC", dicom_port=free_port(), http_port=free_port())
     configuration = folder / "orthanc.json"
@@ -80,6 +83,7 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
                 "RemoteAccessAllowed": False,
                 "AuthenticationEnabled": False,
                 "DicomServerEnabled": True,
+                **(more or {}),
             }
         ),
         encoding="utf-8",

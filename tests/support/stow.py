@@ -33,8 +33,7 @@ class Answer:
 
     def data_set(self) -> Dataset:
         """Return the answer's data set, given as DICOM JSON."""
-        (found,) = json.loads(self.body)
-        return Dataset.from_json(found)
+        return Dataset.from_json(json.loads(self.body))
 
 
 def part10(made: Dataset, transfer_syntax_uid: str = EXPLICIT) -> bytes:

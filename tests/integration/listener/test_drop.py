@@ -22,6 +22,7 @@ from node.store.ledger import Ledger
 from node.store.spool import Spool
 from tests.support.admitting import Recorder
 from tests.support.dicom_objects import MARKED_NAME, encode, mr_dataset, write_file
+from tests.support.listening import count_of
 from tests.support.peers import wait_until
 
 # watchdog says so, and goes on, when folders are made in one breath.
@@ -45,7 +46,9 @@ def dropping(
 ) -> Iterator[DropFolder]:
     """Watch a folder; afterwards no thread may be left."""
     before = set(threading.enumerate())
-    drop = DropFolder(DropOptions(**{"folder": folder, **QUICK, **options}), admit)
+    drop = DropFolder(
+        DropOptions(**{"folder": folder, "temporary": folder.parent, **QUICK, **options}), admit
+    )
     drop.start()
     try:
         yield drop
@@ -105,7 +108,7 @@ def test_a_file_that_is_moved_in_from_elsewhere_is_taken(folder: Path, tmp_path:
 def test_a_file_that_is_being_written_is_left_until_it_is_closed(folder: Path) -> None:
     admit = Recorder()
     content = write_file(folder.parent / "whole.dcm", mr_dataset(1)).read_bytes()
-    with dropping(folder, admit, writing_s=3600.0):
+    with dropping(folder, admit, settle_s=3.0, writing_s=3600.0):
         with (folder / "a.dcm").open("wb") as target:
             target.write(content[:-8])
             target.flush()
@@ -218,6 +221,7 @@ def test_an_empty_file_may_still_be_written(folder: Path) -> None:
 
 
 def test_while_nothing_can_be_taken_in_the_files_wait(folder: Path) -> None:
+    refused = count_of("instances_received_total", '{outcome="refused"}')
     admit = Recorder(LedgerUnavailable("locked"))
     names = {f"{number}.dcm" for number in range(5)}
     for number, name in enumerate(sorted(names)):
@@ -227,6 +231,7 @@ def test_while_nothing_can_be_taken_in_the_files_wait(folder: Path) -> None:
         assert files(folder) == names
         admit.outcome = Admission.STORED
         wait_for_files(folder, set())
+    assert count_of("instances_received_total", '{outcome="refused"}') == refused
 
 
 def test_a_file_that_keeps_failing_is_rejected_and_holds_up_no_other(folder: Path) -> None:
@@ -312,7 +317,7 @@ def test_a_folder_that_goes_and_comes_back_is_taken_up_again(folder: Path) -> No
 
 def test_a_folder_that_is_none_is_a_named_reason(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationInvalid, match="is no folder"):
-        DropFolder(DropOptions(folder=tmp_path / "absent"), Recorder()).start()
+        DropFolder(DropOptions(folder=tmp_path / "absent", temporary=tmp_path), Recorder()).start()
 
 
 def test_what_was_taken_before_a_crash_is_removed_without_a_word(
@@ -349,7 +354,7 @@ def admit(incoming):
     if len(came) == most:
         os.kill(os.getpid(), signal.SIGKILL)
     return admission
-drop = DropFolder(DropOptions(folder=folder, settle_s=0.1), admit)
+drop = DropFolder(DropOptions(folder=folder, temporary=spool, settle_s=0.1), admit)
 drop.start()
 signal.pause()
 """

@@ -3,28 +3,24 @@
 import socket
 import subprocess
 import threading
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom import Dataset
-from pynetdicom import AE, build_context, evt
+from pynetdicom import evt
 
 from node.net.conversation import converse
-from node.net.dimse import VERIFICATION, CallingAE
+from node.net.dimse import VERIFICATION
 from node.net.storing import Ending, StoreAnswer
 from node.net.tls import ClientTls, ServerTls, TlsOptions
 from tests.support.certificates import Authority
 from tests.support.conversing import (
-    ECHO,
     STORAGE,
     UID,
     Keeper,
     Kept,
     application_entity,
-    association_request,
     caller,
     calling,
     command,
@@ -39,20 +35,6 @@ from tests.support.conversing import (
 from tests.support.dicom_objects import EXPLICIT, IMPLICIT, MR, encode, mr_dataset, write_file
 
 STORESCU = "/usr/bin/storescu"
-PUSH_MODEL = "1.2.840.10008.1.20.1"
-COMMITMENT = "1.2.840.10008.1.20.1.1"
-MPPS = "1.2.840.10008.3.1.2.3.3"
-
-EVENTS = (
-    evt.EVT_CONN_OPEN,
-    evt.EVT_REQUESTED,
-    evt.EVT_ACCEPTED,
-    evt.EVT_ESTABLISHED,
-    evt.EVT_REJECTED,
-    evt.EVT_RELEASED,
-    evt.EVT_ABORTED,
-    evt.EVT_CONN_CLOSE,
-)
 
 
 def sent(association: Any, made: Dataset) -> int:
@@ -62,19 +44,19 @@ def sent(association: Any, made: Dataset) -> int:
 
 
 def test_an_echo_is_answered() -> None:
-    with talking(handlers=[(evt.EVT_C_ECHO, lambda _: 0)]) as talk:
-        with calling(talk, VERIFICATION) as association:
-            assert association.send_c_echo().Status == 0
+    handlers = [(evt.EVT_C_ECHO, lambda _: 0)]
+    with talking(handlers=handlers) as talk, calling(talk, VERIFICATION) as association:
+        assert association.send_c_echo().Status == 0
     assert talk.endings == [Ending.RELEASED]
 
 
 def test_what_is_stored_is_what_was_sent_with_all_that_is_known_of_it() -> None:
     keeper = Keeper()
-    with talking(keeper, [(evt.EVT_C_ECHO, lambda _: 0)]) as talk:
-        with calling(talk, MR, VERIFICATION) as association:
-            assert [sent(association, mr_dataset(i)) for i in range(3)] == [0, 0, 0]
-            assert association.send_c_echo().Status == 0
-            assert sent(association, mr_dataset(3)) == 0
+    handlers = [(evt.EVT_C_ECHO, lambda _: 0)]
+    with talking(keeper, handlers) as talk, calling(talk, MR, VERIFICATION) as association:
+        assert [sent(association, mr_dataset(i)) for i in range(3)] == [0, 0, 0]
+        assert association.send_c_echo().Status == 0
+        assert sent(association, mr_dataset(3)) == 0
     assert talk.endings == [Ending.RELEASED]
     for number, kept in enumerate(keeper.kept):
         made = mr_dataset(number)
@@ -234,7 +216,7 @@ def test_a_command_of_an_unusual_form_is_read_by_pynetdicom() -> None:
 def test_a_peer_that_takes_only_short_pdus_gets_short_pdus() -> None:
     with talking() as talk, caller(talk, max_pdu=30) as peer:
         peer.say(command(store_command()), data(b"x"))
-        parts = []
+        parts: list[bytes] = []
         while not parts or not parts[-1][5] & 2:
             heard = peer.hear()
             assert heard is not None
@@ -250,254 +232,6 @@ def test_an_answer_that_nobody_asked_for_is_nothing() -> None:
         peer.say(command(store_command(CommandField=0x8001)), data(b"x"))
         peer.say(command(store_command()), data(b"x"))
         assert peer.statuses(1) == [0]
-
-
-# What pynetdicom does and what we do, event by event.
-
-
-def release(association: Any) -> None:
-    association.release()
-
-
-def abort(association: Any) -> None:
-    association.abort()
-
-
-def vanish(association: Any) -> None:
-    association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-
-
-def stay_out(_: Any) -> None:
-    pass
-
-
-def echo_and_release(association: Any) -> None:
-    association.send_c_echo()
-    association.release()
-
-
-def reject(event: evt.Event) -> None:
-    event.assoc.acse.send_reject(1, 1, 3)
-    event.assoc.kill()
-
-
-def abort_at_once(event: evt.Event) -> None:
-    event.assoc.abort()
-
-
-CASES: list[tuple[Callable[[Any], None], dict[str, Any], list[Any]]] = [
-    (release, {}, []),
-    (abort, {}, []),
-    (vanish, {}, []),
-    (echo_and_release, {}, [(evt.EVT_C_ECHO, lambda _: 0)]),
-    (echo_and_release, {}, [(evt.EVT_C_ECHO, abort_at_once)]),
-    (stay_out, {"require_called_aet": True}, []),
-    (stay_out, {}, [(evt.EVT_REQUESTED, reject)]),
-    (stay_out, {}, [(evt.EVT_REQUESTED, abort_at_once)]),
-    (stay_out, {}, [(evt.EVT_ESTABLISHED, abort_at_once)]),
-]
-
-
-def counted(count: Counter[str]) -> list[Any]:
-    def note(event: evt.Event) -> None:
-        count[event.event.name] += 1
-
-    return [(event, note) for event in EVENTS]
-
-
-def visit(address: tuple[str, int], act: Callable[[Any], None]) -> Any:
-    association = CallingAE("CALLER", timeout_s=20).associate(
-        *address, contexts=[build_context(VERIFICATION)]
-    )
-    if association.is_established:
-        act(association)
-    if association.is_alive():
-        association.join(20)
-    return association
-
-
-@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
-def test_every_event_comes_as_often_as_with_the_stock_association(case: Any) -> None:
-    act, options, handlers = case
-    theirs: Counter[str] = Counter()
-    server = application_entity(**options).start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[*handlers, *counted(theirs)]
-    )
-    stock = visit(server.server_address, act)
-    for thread in server.ae.active_associations:
-        thread.join(20)
-    server.shutdown()
-    ours: Counter[str] = Counter()
-    ae = application_entity(**options)
-    with talking(handlers=[*handlers, *counted(ours)], ae=ae) as talk:
-        mine = visit(talk.address, act)
-    assert ours == theirs
-    for name in ("is_released", "is_rejected"):
-        assert getattr(mine, name) == getattr(stock, name)
-
-
-def test_an_unknown_protocol_version_is_rejected_and_told() -> None:
-    told: list[Any] = []
-    with talking(handlers=[(evt.EVT_REJECTED, told.append)]) as talk:
-        with socket.create_connection(talk.address, timeout=20) as connection:
-            made = bytearray(association_request())
-            made[6:8] = b"\0\x02"  # bit 0 stands for version 1
-            connection.sendall(made)
-            assert connection.recv(100) == pdu(3, bytes([0, 1, 2, 2]))
-    assert talk.endings == [Ending.REJECTED]
-    assert len(told) == 1
-
-
-# Services that pynetdicom serves.
-
-
-def with_services() -> AE:
-    ae = application_entity()
-    ae.add_supported_context(PUSH_MODEL)
-    ae.add_supported_context(MPPS)
-    return ae
-
-
-def test_created_and_set_steps_reach_their_handlers() -> None:
-    came: list[Dataset] = []
-
-    def on_create(event: evt.Event) -> tuple[int, None]:
-        came.append(event.attribute_list)
-        return 0, None
-
-    def on_set(event: evt.Event) -> tuple[int, None]:
-        came.append(event.modification_list)
-        return 0, None
-
-    handlers = [(evt.EVT_N_CREATE, on_create), (evt.EVT_N_SET, on_set)]
-    step = Dataset()
-    step.PerformedProcedureStepStatus = "IN PROGRESS"
-    step.TextValue = "x" * 60_000  # many PDUs
-    with talking(handlers=handlers, ae=with_services()) as talk:
-        with calling(talk, MPPS) as association:
-            assert association.send_n_create(step, MPPS, UID)[0].Status == 0
-            assert association.send_n_set(step, MPPS, UID)[0].Status == 0
-    assert [found.PerformedProcedureStepStatus for found in came] == ["IN PROGRESS"] * 2
-    assert talk.endings == [Ending.RELEASED]
-
-
-class Modality:
-    """Asks for commitment and takes the report on the same association."""
-
-    def __init__(self) -> None:
-        self.reports: list[int] = []
-        self.reported = threading.Event()
-
-    def on_report(self, event: evt.Event) -> tuple[int, None]:
-        self.reports.append(event.event_type)
-        self.reported.set()
-        return 0, None
-
-
-def committing(answers: list[Any]) -> Any:
-    def on_action(event: evt.Event) -> tuple[int, None]:
-        association = event.assoc
-
-        def report() -> None:
-            if association.is_established and not association.is_peer_leaving():
-                information = Dataset()
-                information.TransactionUID = UID
-                status, _ = association.send_n_event_report(information, 1, PUSH_MODEL, COMMITMENT)
-                answers.append(status.get("Status"))
-
-        association.after_response(report)
-        return 0, None
-
-    return on_action
-
-
-def test_a_report_can_follow_the_response_on_the_same_association() -> None:
-    answers: list[Any] = []
-    modality = Modality()
-    handlers = [(evt.EVT_N_ACTION, committing(answers))]
-    keeper = Keeper()
-    with talking(keeper, handlers, ae=with_services()) as talk:
-        with calling(
-            talk, PUSH_MODEL, MR, evt_handlers=[(evt.EVT_N_EVENT_REPORT, modality.on_report)]
-        ) as association:
-            for _ in range(2):
-                modality.reported.clear()
-                status, _ = association.send_n_action(Dataset(), 1, PUSH_MODEL, COMMITMENT)
-                assert status.Status == 0
-                assert modality.reported.wait(20)
-            assert sent(association, mr_dataset()) == 0
-    assert modality.reports == [1, 1]
-    assert answers == [0, 0]
-    assert talk.endings == [Ending.RELEASED]
-
-
-def action_request() -> bytes:
-    """Return an N-ACTION-RQ in one PDU, without a data set."""
-    elements = [
-        (0x0003, PUSH_MODEL),
-        (0x0100, 0x0130),
-        (0x0110, 5),
-        (0x0800, 0x0101),
-        (0x1001, COMMITMENT),
-        (0x1008, 1),
-    ]
-    body = b"".join(_element(number, value) for number, value in elements)
-    return command(body, context_id=ECHO)
-
-
-def _element(number: int, value: str | int) -> bytes:
-    raw = value.to_bytes(2, "little") if isinstance(value, int) else value.encode()
-    raw += b"\0" * (len(raw) % 2)
-    return b"\0\0" + number.to_bytes(2, "little") + len(raw).to_bytes(4, "little") + raw
-
-
-def test_what_a_peer_asks_while_it_owes_an_answer_is_done_too() -> None:
-    """Stores are answered at once, other requests after what is in hand."""
-    answers: list[Any] = []
-    ae = with_services()
-    handlers = [(evt.EVT_N_ACTION, committing(answers)), (evt.EVT_C_ECHO, lambda _: 0)]
-    echo = b"".join(
-        _element(*one)
-        for one in [(0x0002, VERIFICATION), (0x0100, 0x30), (0x0110, 9), (0x0800, 0x0101)]
-    )
-    answer = b"".join(
-        _element(*one)
-        for one in [(0x0002, PUSH_MODEL), (0x0100, 0x8100), (0x0120, 1), (0x0800, 0x0101),
-                    (0x0900, 0), (0x1000, COMMITMENT), (0x1002, 1)]
-    )  # fmt: skip
-    keeper = Keeper()
-    with talking(keeper, handlers, ae=ae) as talk, caller(talk, second=PUSH_MODEL) as peer:
-        peer.say(action_request())
-        assert peer.statuses(1) == [0]
-        report = [peer.hear(), peer.hear()]
-        assert all(heard is not None and heard[0] == 4 for heard in report)
-        peer.say(command(echo, context_id=ECHO), command(store_command()), data(b"x"))
-        assert peer.statuses(1) == [0]
-        assert [kept.data for kept in keeper.kept] == [b"x"]
-        assert answers == []
-        peer.say(command(answer, context_id=ECHO))
-        assert peer.statuses(1) == [0]
-        peer.say(pdu(5))
-        assert peer.hear() == (6, bytes(4))
-    assert answers == [0]
-    assert talk.endings == [Ending.RELEASED]
-
-
-def test_a_peer_that_releases_instead_of_answering_a_report_is_released() -> None:
-    answers: list[Any] = []
-    handlers = [(evt.EVT_N_ACTION, committing(answers))]
-    with talking(handlers=handlers, ae=with_services()) as talk:
-        with caller(talk, second=PUSH_MODEL) as peer:
-            peer.say(action_request())
-            assert peer.statuses(1) == [0]
-            assert [peer.hear() is not None for _ in range(2)] == [True, True]
-            peer.say(pdu(5))
-            assert peer.hear() == (6, bytes(4))
-    assert answers == [None]
-    assert talk.endings == [Ending.RELEASED]
-
-
-# Ends from our side, and TLS.
 
 
 def test_a_conversation_can_be_ended_from_another_thread() -> None:

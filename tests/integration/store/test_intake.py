@@ -1,13 +1,20 @@
 """What receiving writes, on SQLite and PostgreSQL."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
 
-from node.domain.ids import RevisionNumber, SOPInstanceUID, StudyInstanceUID
+from node.domain.header import Header
+from node.domain.ids import RevisionNumber, SeriesInstanceUID, SOPInstanceUID, StudyInstanceUID
 from node.domain.states import AnalysisState, RevisionState
 from node.domain.study import Reason, Refusal
-from node.store.ledger import Ledger
+from node.store import schema
+from node.store.intake import Received
+from node.store.ledger import Ledger, open_ledger
 from tests.support.ledger_values import (
     SCANNER,
     SERIES,
@@ -20,6 +27,8 @@ from tests.support.ledger_values import (
     receive,
     receive_series,
 )
+
+OTHER_SERIES = SeriesInstanceUID(f"{SERIES}.9")
 
 
 def _state(ledger: Ledger) -> tuple[RevisionNumber, RevisionState]:
@@ -176,3 +185,68 @@ def test_instances_are_given_by_series(ledger: Ledger) -> None:
     receive_series(ledger, slices=3)
     found = ledger.studies.instances_of(STUDY, [SERIES])
     assert [i.sop_instance_uid for i in found[SERIES]] == [f"{SERIES}.{n}" for n in (1, 2, 3)]
+
+
+def _received(header: Header) -> Received:
+    return Received(header=header, instance=an_instance(header), calling_ae_title=SCANNER)
+
+
+def test_a_batch_counts_what_is_new_once_for_each_study(ledger: Ledger) -> None:
+    other = StudyInstanceUID(f"{STUDY}.9")
+    receive(ledger, a_header(3))
+    batch = [_received(a_header(n)) for n in (1, 2, 2, 3)]
+    batch += [_received(a_header(n, study=other, series=OTHER_SERIES)) for n in (1, 2)]
+    new = ledger.intake.record_instances(batch, now=at(10))
+    assert new == {r.instance.sop_instance_uid for r in batch} - {a_header(3).sop_instance_uid}
+    assert ledger.health.counts().instances == 5
+    with ledger.engine.connect() as connection:
+        found = connection.execute(
+            select(
+                schema.studies.c.study_instance_uid,
+                schema.studies.c.instances,
+                schema.studies.c.size_bytes,
+            ).order_by(schema.studies.c.study_instance_uid)
+        ).all()
+    assert [tuple(row) for row in found] == [(STUDY, 3, 3000), (other, 2, 2000)]
+
+
+def test_an_empty_batch_records_nothing(ledger: Ledger) -> None:
+    assert ledger.intake.record_instances([], now=at(0)) == frozenset()
+    assert ledger.health.counts().instances == 0
+
+
+@given(st.permutations(range(1, 7)), st.integers(1, 6))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_how_a_series_is_cut_into_batches_has_no_say(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], size: int
+) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('l') / 'ledger.db'}")
+    batch = [_received(a_header(n, series_description=f"slice {n}")) for n in order]
+    for start in range(0, len(batch), size):
+        ledger.intake.record_instances(batch[start : start + size], now=at(start))
+    (facts,) = ledger.studies.evidence(STUDY, at(60)).series
+    assert facts.header.series_description == "slice 1"
+    assert facts.instances == 6
+    ledger.close()
+
+
+def test_batches_that_overlap_at_one_moment_record_each_instance_once(
+    ledger_url: str, ledger: Ledger
+) -> None:
+    ledgers = [open_ledger(ledger_url) for _ in range(4)]
+    studies = [StudyInstanceUID(f"{STUDY}.{n}") for n in range(4)]
+
+    def record(who: int) -> frozenset[SOPInstanceUID]:
+        """Record the same UIDs in a study of one's own and in one that all have."""
+        own = [_received(a_header(n, study=studies[who])) for n in range(1, 21)]
+        shared = [_received(a_header(n, series=OTHER_SERIES)) for n in range(1, 21)]
+        batch = own + shared
+        random.Random(who).shuffle(batch)
+        return ledgers[who].intake.record_instances(batch, now=at(0))
+
+    with ThreadPoolExecutor(4) as pool:
+        new = list(pool.map(record, range(4)))
+    assert sum(map(len, new)) == len(frozenset().union(*new)) == 40
+    assert ledger.health.counts().instances == 40
+    for opened in ledgers:
+        opened.close()

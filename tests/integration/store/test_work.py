@@ -1,5 +1,7 @@
 """What jobs write: analyses, steps and deliveries, on SQLite and PostgreSQL."""
 
+from dataclasses import replace
+
 import pytest
 
 from node.domain.errors import StepCrashed
@@ -202,3 +204,38 @@ def test_an_unplanned_delivery_is_a_defect(ledger: Ledger, order: AnalysisOrder)
             reason=None,
             now=at(1),
         )
+
+
+def test_an_object_that_came_back_is_recorded_as_seen_once(
+    ledger: Ledger, order: AnalysisOrder
+) -> None:
+    research = replace(a_delivery(order), destination=DestinationName("research"))
+    other = a_delivery(order, sop="2.25.2")
+    ledger.deliveries.plan([a_delivery(order), research, other])
+    assert ledger.deliveries.record_seen(Sop("2.25.1"), at(500)) == 2
+    assert ledger.deliveries.record_seen(Sop("2.25.1"), at(600)) == 0
+    seen = {d.sop_instance_uid: d.seen_at for d in _deliveries(ledger, order)}
+    assert seen == {"2.25.1": at(500), "2.25.2": None}
+
+
+def test_an_object_that_another_node_wrote_is_news_for_no_delivery(ledger: Ledger) -> None:
+    assert ledger.deliveries.record_seen(Sop("2.25.9"), at(500)) == 0
+
+
+def test_what_was_seen_stays_so_when_the_delivery_moves_on(
+    ledger: Ledger, order: AnalysisOrder
+) -> None:
+    planned = a_delivery(order)
+    ledger.deliveries.plan([planned])
+    ledger.deliveries.record_seen(planned.sop_instance_uid, at(500))
+    ledger.deliveries.move(
+        order.analysis_id,
+        PACS,
+        planned.sop_instance_uid,
+        DeliveryState.SENT,
+        status=0,
+        reason=None,
+        now=at(501),
+    )
+    (found,) = _deliveries(ledger, order)
+    assert (found.state, found.seen_at) == (DeliveryState.SENT, at(500))

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from node.domain.clock import SystemClock
 from node.domain.errors import (
     ConfigurationInvalid,
     LedgerUnavailable,
     MissingIdentifier,
     Overloaded,
 )
-from node.store.admit import Admission, Incoming
+from node.listener import files
+from node.store.admit import Admission, Admitter, Incoming
+from node.store.ledger import open_ledger
+from node.store.spool import Spool
 from node.web.server import HttpServer, make_app
 from node.web.stow import StowOptions, stow_router
 from tests.support.admitting import Recorder
@@ -390,22 +394,19 @@ def test_more_requests_than_places_are_told_to_come_again(tmp_path: Path, held: 
     assert statuses == [200, 200]
 
 
-def test_one_large_object_at_most_is_in_memory_and_small_ones_pass_by(
-    tmp_path: Path, held: Held
-) -> None:
-    large = multipart([part10(mr_dataset(1, PixelData=bytes(50_000)))])
-    with a_stow_server(tmp_path, held, memory_bytes=10_000) as port:
-        threads = [threading.Thread(target=post, args=(port, large)) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        assert held.entered.acquire(timeout=30)
-        small = threading.Thread(target=post, args=(port, multipart([an_image()])))
-        small.start()
-        assert held.entered.acquire(timeout=30)
-        assert not held.entered.acquire(blocking=False)
-        held.go.set()
-        for thread in (*threads, small):
-            thread.join()
+@pytest.mark.parametrize("size", [files.MAPPED_FROM - 1, 3 * files.MAPPED_FROM])
+def test_a_long_object_is_taken_by_a_real_admitter_as_it_came(tmp_path: Path, size: int) -> None:
+    long = mr_dataset(1, PixelData=bytes(range(256)) * (size // 256))
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    admitter = Admitter(Spool(tmp_path / "spool"), ledger, SystemClock())
+    with a_stow_server(tmp_path / "spool", admitter.admit) as port:
+        for _ in range(2):
+            assert post(port, multipart([part10(long)])).status == 200
+    found = ledger.intake.find_instance(long.SOPInstanceUID)
+    assert found is not None
+    assert (tmp_path / "spool" / found.path).read_bytes().endswith(encode(long))
+    admitter.close()
+    ledger.close()
 
 
 def test_health_is_told_while_bodies_are_being_taken_in(tmp_path: Path, held: Held) -> None:

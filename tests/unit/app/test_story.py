@@ -1,5 +1,6 @@
 """The story of a study, as lines that an administrator reads."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from node.app.cli.story import decision_lines, delivery_lines, refusal_lines, stage_lines, table
@@ -96,6 +97,19 @@ def test_alike_deliveries_are_told_together() -> None:
 
 def test_what_is_sent_is_not_called_proven() -> None:
     assert "not proven" in list(delivery_lines([a_delivery(DeliveryState.SENT, 1)]))[1]
+
+
+def test_what_an_archive_sent_back_is_told_by_kind_and_once_an_object() -> None:
+    seen = replace(a_delivery(DeliveryState.SENT, 1), seen_at=NOW)
+    again = replace(seen, destination=DestinationName("research"))
+    others = [a_delivery(DeliveryState.SENT, number) for number in (2, 3)]
+    told = list(delivery_lines([seen, again, *others]))[-1].strip()
+    assert told == "seen in the archive: 1 of 3 OVERLAY, first at 2026-11-21 12:00:00 UTC"
+
+
+def test_where_nothing_came_back_nothing_is_said_of_it() -> None:
+    lines = delivery_lines([a_delivery(DeliveryState.SENT, 1)])
+    assert not any("seen" in line for line in lines)
 
 
 def test_stages_are_told_with_their_times_and_sum() -> None:

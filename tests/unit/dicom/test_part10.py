@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from node.dicom.part10 import read_file_meta, write_part10
+from node.dicom.part10 import file_meta_of, read_file_meta, write_part10
 from node.dicom.uids import IMPLEMENTATION_CLASS_UID
 from node.domain.errors import NotDicom
 from tests.support.dicom_objects import DEFLATED, EXPLICIT, IMPLICIT, MR, encode, mr_dataset
@@ -47,6 +47,13 @@ def test_the_bytes_behind_the_head_are_those_that_came(data_set: bytes) -> None:
     assert file.getvalue()[meta.offset :] == data_set
     assert (meta.sop_class_uid, meta.sop_instance_uid) == (MR, "1.2.3.45")
     assert meta.transfer_syntax_uid == EXPLICIT
+    assert meta == file_meta_of(file.getvalue()[:65536])
+
+
+@pytest.mark.parametrize("ae_title", ["SCANNER", "ODD", ""])
+def test_who_sent_it_is_read_as_it_was_written(ae_title: str) -> None:
+    meta = read_file_meta(written(b"\x08\x00rest", EXPLICIT, ae_title))
+    assert meta.source_ae_title == ae_title
 
 
 def test_a_wrong_group_length_does_not_mislead() -> None:

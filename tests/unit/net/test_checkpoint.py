@@ -2,7 +2,10 @@
 
 import threading
 
-from node.net.checkpoint import Checkpoint
+from pynetdicom import AE
+from pynetdicom.association import Association
+
+from node.net.checkpoint import Checkpoint, guard
 
 
 class Reactor(threading.Thread):
@@ -66,3 +69,12 @@ def test_a_reactor_may_close_its_own_gate() -> None:
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_who_stands_at_a_closed_gate_is_paused_whatever_another_thread_says() -> None:
+    association = Association(AE(), "requestor")
+    assert "_is_paused" in vars(association)
+    guard(association)
+    association._is_paused = False  # as after an N-EVENT-REPORT
+    assert association._is_paused
+    assert isinstance(association._reactor_checkpoint, Checkpoint)

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from node.dicom.headers import read_header
+from node.dicom.headers import identity_of, read_header
 from node.domain.errors import NotDicom, SpoolUnwritable
 from node.store.admit import Incoming
 from node.store.journal import Journal, committed_in, discard_blanks, files_in, orphans
@@ -267,7 +267,9 @@ def test_the_header_of_an_entry_is_that_of_its_bytes(
         monkeypatch.setattr("node.store.record.MAPPED_FROM", 0)
     entry = journal.begin(incoming.arriving)
     entry.write(incoming.data_set)
-    assert entry.header() == read_header(incoming.data_set, incoming.transfer_syntax_uid)
+    expected = read_header(incoming.data_set, incoming.transfer_syntax_uid)
+    assert entry.header() == expected
+    assert entry.identity() == identity_of(expected)
     entry.discard()
 
 
@@ -276,8 +278,9 @@ def test_an_entry_that_holds_no_data_set_has_no_header(journal: Journal) -> None
     other = journal.begin(an_incoming().arriving)
     other.write(b"GIF89a" * 50)
     for entry in (empty, other):
-        with pytest.raises(NotDicom):
-            entry.header()
+        for read in (entry.header, entry.identity):
+            with pytest.raises(NotDicom):
+                read()
         entry.discard()
 
 

@@ -47,7 +47,7 @@ def test_the_status_says_whether_all_some_or_none_were_taken(outcome: Outcome, s
 
 
 def test_each_object_stands_where_the_standard_looks_for_it() -> None:
-    (content,) = json.loads(to_json(an_outcome()))
+    content = json.loads(to_json(an_outcome()))
     found = Dataset.from_json(content)
     assert found.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3"
     assert found.FailedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.4"
@@ -67,5 +67,5 @@ def test_the_answer_in_xml_says_the_same() -> None:
 
 
 def test_a_sequence_without_items_is_left_out() -> None:
-    (content,) = json.loads(to_json(Outcome(taken=[MR])))
+    content = json.loads(to_json(Outcome(taken=[MR])))
     assert sorted(content) == ["00081190", "00081199"]
