@@ -13,8 +13,9 @@ from node.domain.errors import Overloaded, SpoolUnwritable
 from node.domain.ids import AETitle
 from node.listener.callers import Policy, parse_callers, parse_networks
 from node.listener.clerk import Clerk
-from node.listener.desk import REGISTRAR, FrontDesk, News
+from node.listener.desk import REGISTRAR, News
 from node.listener.drop import DropFolder, DropOptions
+from node.listener.front_desk import FrontDesk
 from node.listener.gate import WORDS, Gate, Watermarks
 from node.listener.receiver import ReceiverOptions
 from node.listener.registrar import Registrar
@@ -97,6 +98,7 @@ class Entrance:
         """Take images in. Raises ConfigurationInvalid, SpoolUnwritable; then nothing runs."""
         with ExitStack() as started:
             started.callback(self._gate.close)
+            started.callback(self._admitter.close)
             stop = threading.Event()
             callback = threading.Thread(target=self._registrar.run, args=(stop,), name="callback")
             callback.start()

@@ -61,14 +61,14 @@ def serve(settings: Settings, stop: threading.Event) -> None:
         started.callback(rules.close)
         started.callback(metrics.forget_ledger, collector)
         rules.watch()
-        started.callback(http.stop)
-        http.start()
         watcher.start()
         started.callback(watcher.join)
         started.callback(watch.wake)
         started.callback(stop.set)
         started.callback(entrance.stop)
         entrance.start()
+        started.callback(http.stop)
+        http.start()
         stop.wait()
 
 

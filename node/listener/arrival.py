@@ -19,7 +19,7 @@ from node.net.storing import StoreAnswer, StoreRequest, Timing
 from node.store.admission import Arriving, check, check_class
 from node.store.journal import Entry, Journal
 from node.store.spool import Spool
-from node.telemetry.metrics import ReceivedOutcome
+from node.telemetry.outcomes import ReceivedOutcome
 
 logger: Final = logging.getLogger(__name__)
 

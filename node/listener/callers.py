@@ -3,19 +3,14 @@
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from node.domain.errors import ConfigurationInvalid
+from node.telemetry.outcomes import RejectionKind
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ANYONE: Final = "*"
-
-RejectionKind = Literal[
-    "calling-ae-title", "called-ae-title", "too-many", "overloaded", "protocol", "tls"
-]
-REJECTION_KINDS: Final[tuple[RejectionKind, ...]] = get_args(RejectionKind)
-"""tls: the handshake failed, so that there was no association to reject."""
 
 
 @dataclass(frozen=True, slots=True)

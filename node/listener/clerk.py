@@ -18,8 +18,8 @@ from node.domain.ids import AETitle, SOPInstanceUID, StudyInstanceUID
 from node.domain.study import Reason, Refusal
 from node.listener.desk import News
 from node.store.ledger import Ledger
-from node.store.senders import SenderVisit
 from node.store.settle import Settler
+from node.store.visits import SenderVisit
 
 logger: Final = logging.getLogger(__name__)
 

@@ -10,13 +10,11 @@ import os
 import struct
 import time
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
-Cause = Literal["space", "inodes", "spool", "ledger", "unsettled", "unfinished", "unwatched"]
+from node.telemetry.outcomes import REFUSING_CAUSES, RefusingCause
 
-CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
-
-WORDS: Final[dict[Cause, str]] = {
+WORDS: Final[dict[RefusingCause, str]] = {
     "space": "the spool's disk has less free space than its watermark",
     "inodes": "the spool's file system has fewer free inodes than its watermark",
     "spool": "the spool cannot be read or written",
@@ -51,7 +49,7 @@ class Watermarks:
     waiting_analyses: int = 5_000
 
 
-def overload(load: Load, marks: Watermarks) -> Cause | None:
+def overload(load: Load, marks: Watermarks) -> RefusingCause | None:
     """Return why nothing more may be taken in, None when it may."""
     if load.free_bytes is None:
         return "spool"
@@ -78,18 +76,18 @@ class Gate:
             os.ftruncate(self.descriptor, mmap.PAGESIZE)
         self._page: Final = mmap.mmap(self.descriptor, mmap.PAGESIZE)
 
-    def set(self, cause: Cause | None) -> None:
+    def set(self, cause: RefusingCause | None) -> None:
         """Close the gate for a cause, or open it; to be repeated before it goes stale."""
-        code = 0 if cause is None else CAUSES.index(cause) + 1
+        code = 0 if cause is None else REFUSING_CAUSES.index(cause) + 1
         # A reader that sees one half new and one half old errs for one instance at most.
         _STATE.pack_into(self._page, 0, time.monotonic(), code)
 
-    def closed(self) -> Cause | None:
+    def closed(self) -> RefusingCause | None:
         """Return why it is closed, None when it is open."""
         at, code = _STATE.unpack_from(self._page, 0)
         if time.monotonic() - at > STALE_S:
             return "unwatched"
-        return CAUSES[code - 1] if code else None
+        return REFUSING_CAUSES[code - 1] if code else None
 
     def close(self) -> None:
         """Give the memory back."""

@@ -14,8 +14,8 @@ from node.listener.callers import TEMPORARY_CONGESTION, Rejection, Request
 from node.listener.desk import Desk, News
 from node.listener.statuses import SUCCESS
 from node.net.storing import Party, StoreAnswer, StoreRequest, Timing
-from node.store.senders import SenderVisit
-from node.telemetry.metrics import ReceivedOutcome
+from node.store.visits import SenderVisit
+from node.telemetry.outcomes import ReceivedOutcome
 
 Handler = tuple[Any, Callable[[evt.Event], Any]]
 

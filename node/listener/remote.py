@@ -10,7 +10,7 @@ from typing import Any, Final
 from node.listener.callers import Rejection, Request
 from node.listener.channel import Channel, Message
 from node.listener.desk import Body, News
-from node.store.senders import SenderVisit
+from node.store.visits import SenderVisit
 
 ANSWER_LIMIT_S: Final = 30.0
 MOST_AT_ONCE: Final = 64

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 from node.domain.errors import SegnodeError
-from node.listener.gate import WORDS, Cause, Gate, Load, Watermarks, overload
+from node.listener.gate import WORDS, Gate, Load, Watermarks, overload
 from node.store.ledger import Ledger
 from node.store.spool import Spool
 from node.telemetry import metrics
+from node.telemetry.outcomes import RefusingCause
 
 logger: Final = logging.getLogger(__name__)
 
@@ -34,12 +35,12 @@ class Sentry:
         self._spool: Final = spool
         self._ledger: Final = ledger
         self._unsettled: Final = unsettled
-        self._cause: Cause | None = None
+        self._cause: RefusingCause | None = None
         self._stopping: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._run, name="sentry")
 
     @property
-    def cause(self) -> Cause | None:
+    def cause(self) -> RefusingCause | None:
         """Why the gate was closed at the last look, None when it was open."""
         return self._cause
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from node.domain.errors import ConfigurationInvalid
-from node.listener.desk import FrontDesk
+from node.listener.front_desk import FrontDesk
 from node.listener.gate import Gate
 from node.listener.receiver import Receiver, ReceiverOptions
 from node.listener.receiver_process import charge

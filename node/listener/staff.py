@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from node.listener.callers import Request
 from node.listener.channel import Channel, Message
-from node.listener.desk import DeskOfReceiver, FrontDesk, News
+from node.listener.desk import News
+from node.listener.front_desk import DeskOfReceiver, FrontDesk
 from node.listener.gate import Gate
 from node.listener.remote import visit_from
 

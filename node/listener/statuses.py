@@ -14,7 +14,7 @@ from node.domain.errors import (
     SiteFault,
     UnsupportedSopClass,
 )
-from node.store.admit import Admission
+from node.store.admission import Admission
 
 SUCCESS: Final = 0x0000
 PROCESSING_FAILURE: Final = 0x0110

@@ -11,6 +11,7 @@ it lives. What lies in a journal that nobody holds was left by a crash and is se
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -83,6 +84,11 @@ class _Blank:
     def close(self) -> None:
         os.close(self.descriptor)
 
+    def check_named(self) -> None:
+        """Raise OSError where somebody has removed the file, as a cleaner without locks may."""
+        if os.fstat(self.descriptor).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
     def remove(self) -> None:
         with contextlib.suppress(OSError):
             self.path.unlink()
@@ -153,6 +159,7 @@ class Entry:
                 os.fdatasync(self._blank.descriptor)
                 if not (self._blank.durable or settled_at_once):
                     fsync_folder(self._journal.folder)
+                self._blank.check_named()
         except SpoolUnwritable:
             # After an fsync that failed, the file may hold anything.
             self._close()
@@ -217,7 +224,10 @@ class Journal:
         return len(self._blanks)
 
     def close(self) -> None:
-        """Remove the blanks and let go; what is committed stays, for the settler."""
+        """Remove the blanks and let go; what is committed stays, for the settler.
+
+        For when no entry is open any more.
+        """
         while self._blanks:
             self._blanks.popleft().unlink(missing_ok=True)
         _remove(self.folder)
@@ -241,10 +251,13 @@ class Journal:
 
 def orphans(spool: Spool) -> list[Path]:
     """Return the folders of journals that nobody holds, oldest first. Raises SpoolUnwritable."""
+    found: list[tuple[int, Path]] = []
     with writable("looked at"), contextlib.suppress(FileNotFoundError):
-        found = [f for f in spool.path(INCOMING).iterdir() if f.is_dir() and not _is_held(f)]
-        return sorted(found, key=lambda folder: folder.stat().st_ctime)
-    return []
+        for folder in spool.path(INCOMING).iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another settler has removed it
+                if folder.is_dir() and not _is_held(folder):
+                    found.append((folder.stat().st_mtime_ns, folder))
+    return [folder for _, folder in sorted(found)]
 
 
 def committed_in(folder: Path) -> Iterator[Path]:

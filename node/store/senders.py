@@ -7,10 +7,10 @@ counted under OTHERS.
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
@@ -18,8 +18,7 @@ from node.domain.ids import AETitle
 from node.store import schema
 from node.store.database import Database
 from node.store.rows import AnyRow
-
-VisitOutcome = Literal["released", "aborted", "rejected"]
+from node.store.visits import SenderVisit
 
 OTHERS: Final = AETitle("(others)")
 """The row of those for whom there is no row of their own."""
@@ -50,32 +49,6 @@ _ADDED: Final = (
     "size_bytes",
     "busy_seconds",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SenderVisit:
-    """One association that ended, or was not let in.
-
-    address: numeric. instances: answered, whatever the answer. duplicates: of these, came before
-    with the same bytes; refused: of these, not taken. stalled: of these, waited for a delayed
-    acknowledgement. size_bytes: of data sets. seconds: from the first to the last, of the whole
-    association. longest_gap_s: between an answer and the next request. max_pdu: that the sender
-    takes, bytes, 0 for no limit. transfer_syntaxes: UID to number of instances.
-    """
-
-    calling_ae_title: AETitle
-    address: str
-    ended_at: datetime
-    outcome: VisitOutcome
-    instances: int = 0
-    duplicates: int = 0
-    refused: int = 0
-    stalled: int = 0
-    size_bytes: int = 0
-    seconds: float = 0.0
-    longest_gap_s: float = 0.0
-    max_pdu: int = 0
-    transfer_syntaxes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import (
@@ -23,42 +23,19 @@ from prometheus_client.registry import Collector
 from node import __version__
 from node.domain.errors import SegnodeError, all_codes
 from node.domain.states import AnalysisState, DeliveryState, RevisionState
+from node.telemetry.outcomes import (
+    ASSOCIATION_OUTCOMES,
+    RECEIVED_OUTCOMES,
+    REFUSING_CAUSES,
+    REJECTION_KINDS,
+    AssociationOutcome,
+    ReceivedOutcome,
+    RefusingCause,
+    RejectionKind,
+)
 
 K = TypeVar("K", bound=str)
 
-ReceivedOutcome = Literal["stored", "duplicate", "kept-aside", "ours", "refused"]
-AssociationOutcome = Literal["released", "aborted", "rejected", "ignored"]
-
-RECEIVED_OUTCOMES: Final[tuple[ReceivedOutcome, ...]] = (
-    "stored",
-    "duplicate",
-    "kept-aside",
-    "ours",
-    "refused",
-)
-ASSOCIATION_OUTCOMES: Final[tuple[AssociationOutcome, ...]] = (
-    "released",
-    "aborted",
-    "rejected",
-    "ignored",
-)
-REJECTIONS: Final = (
-    "calling-ae-title",
-    "called-ae-title",
-    "too-many",
-    "overloaded",
-    "protocol",
-    "tls",
-)
-REFUSING_CAUSES: Final = (
-    "space",
-    "inodes",
-    "spool",
-    "ledger",
-    "unsettled",
-    "unfinished",
-    "unwatched",
-)
 _CODES: Final = all_codes()
 
 # They are a second series for each counter, which nobody reads.
@@ -124,7 +101,7 @@ def _declare_labels() -> None:
         _ASSOCIATIONS.labels(ending)
     for code in sorted(_CODES):
         _REFUSED.labels(code)
-    for kind in REJECTIONS:
+    for kind in REJECTION_KINDS:
         _REJECTED.labels(kind)
     for cause in REFUSING_CAUSES:
         _GATE.labels(cause)
@@ -156,13 +133,13 @@ def association(outcome: AssociationOutcome) -> None:
     _ASSOCIATIONS.labels(outcome).inc()
 
 
-def rejected(kind: str) -> None:
-    """Count a caller that was not let in. kind: of `listener.callers.REJECTION_KINDS`."""
-    _REJECTED.labels(kind if kind in REJECTIONS else "protocol").inc()
+def rejected(kind: RejectionKind) -> None:
+    """Count a caller that was not let in."""
+    _REJECTED.labels(kind).inc()
 
 
-def refusing(cause: str | None) -> None:
-    """Say whether and why nothing more is taken in. cause: of `REFUSING_CAUSES`."""
+def refusing(cause: RefusingCause | None) -> None:
+    """Say whether and why nothing more is taken in."""
     for known in REFUSING_CAUSES:
         _GATE.labels(known).set(known == cause)
 

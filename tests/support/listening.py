@@ -12,7 +12,8 @@ from pynetdicom import build_context
 
 from node.domain.ids import AETitle
 from node.listener.callers import Policy, parse_callers
-from node.listener.desk import FrontDesk, News
+from node.listener.desk import News
+from node.listener.front_desk import FrontDesk
 from node.listener.gate import Gate
 from node.listener.receiver import ReceiverOptions
 from node.listener.server import Listener, ListenerOptions
@@ -20,8 +21,8 @@ from node.net.dimse import MAX_PDU, CallingAE
 from node.net.scu import Peer
 from node.net.storing import ConversationLimits
 from node.net.tls import TlsOptions
-from node.store.senders import SenderVisit
 from node.store.spool import Spool
+from node.store.visits import SenderVisit
 from node.telemetry import metrics
 from tests.support.dicom_objects import EXPLICIT, MR, encode
 

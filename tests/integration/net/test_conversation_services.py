@@ -119,7 +119,7 @@ def test_a_report_can_follow_the_response_on_the_same_association() -> None:
 
 def action_request() -> bytes:
     """Return an N-ACTION-RQ without a data set."""
-    elements = {
+    elements: dict[int, str | bytes | int] = {
         0x0003: PUSH_MODEL,
         0x0100: 0x0130,
         0x0110: 5,
@@ -131,13 +131,18 @@ def action_request() -> bytes:
 
 
 def echo_request() -> bytes:
-    elements = {0x0002: VERIFICATION, 0x0100: 0x0030, 0x0110: 9, 0x0800: NO_DATA_SET}
+    elements: dict[int, str | bytes | int] = {
+        0x0002: VERIFICATION,
+        0x0100: 0x0030,
+        0x0110: 9,
+        0x0800: NO_DATA_SET,
+    }
     return command(command_set(elements), context_id=ECHO)
 
 
 def report_answer() -> bytes:
     """Return an N-EVENT-REPORT-RSP."""
-    elements = {
+    elements: dict[int, str | bytes | int] = {
         0x0002: PUSH_MODEL,
         0x0100: 0x8100,
         0x0120: 1,

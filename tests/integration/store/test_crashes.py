@@ -105,6 +105,20 @@ def test_a_crash_before_or_after_any_step_of_settling_loses_nothing(
     assert step > 40
 
 
+def test_names_are_on_the_disk_before_the_rows_and_go_from_the_journal_after_them(
+    tmp_path: Path,
+) -> None:
+    spool, ledger = Spool(tmp_path / "spool"), open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    journal = Journal(spool)
+    paths = [commit(journal, an_incoming(n, SOPInstanceUID=f"{SERIES}.{n}")) for n in (1, 2, 3)]
+    with _crash_at(-1) as done:
+        Settler(spool, ledger, ManualClock()).settle(paths)
+    placing = done[done.index("link") :]
+    assert placing == [*["link"] * 3, "fsync", "record_instances", *["unlink"] * 3]
+    journal.close()
+    ledger.close()
+
+
 def _url(folder: Path) -> str:
     folder.mkdir()
     return f"sqlite:///{folder / 'ledger.db'}"

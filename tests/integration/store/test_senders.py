@@ -14,8 +14,8 @@ from node.store.senders import (
     OTHER_SYNTAXES,
     OTHERS,
     SenderRecord,
-    SenderVisit,
 )
+from node.store.visits import SenderVisit
 from tests.support.dicom_objects import DEFLATED, EXPLICIT
 from tests.support.ledger_values import SCANNER, at
 

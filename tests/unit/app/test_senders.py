@@ -14,7 +14,8 @@ from node.app.cli.senders import as_plain, hints, sender_lines
 from node.app.settings import read_settings
 from node.app.wiring import ledger_of
 from node.domain.ids import AETitle
-from node.store.senders import SenderRecord, SenderVisit
+from node.store.senders import SenderRecord
+from node.store.visits import SenderVisit
 from tests.support.dicom_objects import DEFLATED, EXPLICIT
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

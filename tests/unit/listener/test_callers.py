@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from node.domain.errors import ConfigurationInvalid
 from node.listener.callers import (
-    REJECTION_KINDS,
     Occupancy,
     Policy,
     Rejection,
@@ -18,6 +17,7 @@ from node.listener.callers import (
     parse_networks,
     rejection,
 )
+from node.telemetry.outcomes import REJECTION_KINDS
 
 POLICY = Policy(
     ae_title="SEGNODE", callers=parse_callers(["MR1@10.0.0.1"]), most=4, most_per_caller=2

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from node.domain.ids import AETitle
 from node.operations.collect import MOST_SENDERS, OTHER_SENDERS, ledger_numbers, sender_numbers
 from node.store.ledger import open_ledger
-from node.store.senders import SenderRecord, SenderVisit
+from node.store.senders import SenderRecord
+from node.store.visits import SenderVisit
 from tests.support.ledger_values import ManualClock, at
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -231,6 +231,16 @@ def test_a_sync_that_fails_leaves_nothing_that_could_count(
     assert files_in(journal.folder) == []
 
 
+def test_an_instance_whose_file_was_removed_meanwhile_is_not_committed(journal: Journal) -> None:
+    journal.refill()
+    entry = journal.begin(an_incoming().arriving)
+    entry.write(an_incoming().data_set)
+    for path in files_in(journal.folder):
+        path.unlink()
+    with pytest.raises(SpoolUnwritable, match="No such file"):
+        entry.commit()
+
+
 def test_a_journal_whose_folder_is_gone_is_unwritable(journal: Journal) -> None:
     journal.folder.rmdir()
     with pytest.raises(SpoolUnwritable):

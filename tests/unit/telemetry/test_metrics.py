@@ -10,6 +10,7 @@ from node.domain.errors import LedgerUnavailable, all_codes
 from node.domain.states import AnalysisState, DeliveryState, RevisionState
 from node.telemetry import metrics
 from node.telemetry.metrics import LedgerNumbers, SenderNumbers
+from node.telemetry.outcomes import ASSOCIATION_OUTCOMES, RECEIVED_OUTCOMES
 
 
 def samples() -> dict[tuple[str, str], float]:
@@ -98,9 +99,9 @@ def test_every_series_exists_before_its_first_event() -> None:
     present = samples()
     for code in all_codes():
         assert ("segnode_refused_total", code) in present
-    for outcome in metrics.RECEIVED_OUTCOMES:
+    for outcome in RECEIVED_OUTCOMES:
         assert ("segnode_instances_received_total", outcome) in present
-    for ending in metrics.ASSOCIATION_OUTCOMES:
+    for ending in ASSOCIATION_OUTCOMES:
         assert ("segnode_associations_total", ending) in present
 
 
