@@ -10,7 +10,7 @@ from typing import Final
 from node.dicom.ours import is_ours
 from node.dicom.uids import is_uid
 from node.domain.errors import MissingIdentifier, ObjectTooLarge, Overloaded, SegnodeError
-from node.domain.header import Header
+from node.domain.header import Identity
 from node.domain.ids import AETitle, SOPClassUID, SOPInstanceUID, TransferSyntaxUID
 from node.listener.desk import News
 from node.listener.gate import WORDS, Gate
@@ -83,7 +83,7 @@ class Arrival:
         started = time.perf_counter()
         entry, header = self._open_entry(), None
         try:
-            header = entry.header()
+            header = entry.identity()
             check(header, self._arriving)
             outcome, path = self._keep(entry, header)
         except SegnodeError as error:
@@ -120,7 +120,7 @@ class Arrival:
             raise RuntimeError("a data set goes on that was never begun, or was refused")
         return self._entry
 
-    def _keep(self, entry: Entry, header: Header) -> tuple[ReceivedOutcome, str]:
+    def _keep(self, entry: Entry, header: Identity) -> tuple[ReceivedOutcome, str]:
         """Decide what the object is, commit it if it is to be kept, and return its path."""
         if is_ours(header):
             entry.discard()
@@ -137,7 +137,7 @@ class Arrival:
     def _refuse(
         self,
         error: SegnodeError,
-        header: Header | None = None,
+        header: Identity | None = None,
         size_bytes: int = 0,
         timing: Timing | None = None,
     ) -> StoreAnswer:
@@ -145,7 +145,7 @@ class Arrival:
         self._tell(replace(news, code=error.code, text=error.what), timing)
         return StoreAnswer(status=status_of(error), comment=error.code)
 
-    def _news(self, outcome: ReceivedOutcome, header: Header | None, size_bytes: int) -> News:
+    def _news(self, outcome: ReceivedOutcome, header: Identity | None, size_bytes: int) -> News:
         return News(
             outcome=outcome,
             calling_ae_title=self._arriving.calling_ae_title,

@@ -27,6 +27,7 @@ BATCH: Final = 256
 MOST_NOTES: Final = 10_000
 """Refusals and visits that wait for the ledger; beyond, the oldest are forgotten."""
 
+GATHER_S: Final = 0.05
 AGAIN_S: Final = 1.0
 
 
@@ -108,6 +109,10 @@ class Clerk:
                 self._something.wait_for(lambda: self._tray or self._ending)
                 if not self._tray:
                     return
+                # A few milliseconds later there are more of them in one transaction.
+                self._something.wait_for(
+                    lambda: self._ending or len(self._tray.paths) >= BATCH, GATHER_S
+                )
                 self._writing = True
             try:
                 self._write_down()

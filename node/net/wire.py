@@ -99,15 +99,15 @@ class Wire:
             have, wanted = self._end - self._start, HEAD.size
             if have >= HEAD.size:
                 kind, length = HEAD.unpack_from(self._buffer, self._start)
-                if have >= HEAD.size + length:
-                    body = self._start + HEAD.size
-                    self._start = body + length
-                    return kind, self._view[body : self._start]
                 if kind not in PDU_TYPES:
                     raise Hangup(Ending.PROTOCOL, UNRECOGNISED_PDU)
                 if length > self._limits.longest_pdu:
                     raise Hangup(Ending.PROTOCOL, INVALID_PARAMETER)
                 wanted += length
+                if have >= wanted:
+                    body = self._start + HEAD.size
+                    self._start = body + length
+                    return kind, self._view[body : self._start]
             self._make_room(wanted)
             self._fill()
 

@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[list[bytes], tuple[int, int]]] = {
     "a command without end": ([command(bytes(16000), control=1)] * 5, BY_USER),
     "a command too long at once": ([command(bytes(LONGEST_COMMAND + 1))], BY_USER),
     "a large data set of another message": (
-        [command(N_CREATE), *[data(bytes(2**20), control=0)] * 4, data(b"x", control=0)],
+        [command(N_CREATE), *[data(bytes(2**19), control=0)] * 8, data(b"x", control=0)],
         BY_USER,
     ),
     "an item without length": ([pdu(4, bytes(4))], INVALID_PARAMETER),
@@ -157,16 +157,16 @@ def test_more_instances_than_allowed_end_the_association() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "ending"),
+    ("some_limit", "ending"),
     [
         ({"idle_s": 0.1}, Ending.SILENT),
         ({"message_s": 0.1}, Ending.SLOW),
         ({"association_s": 0.1}, Ending.LONG),
     ],
 )
-def test_a_data_set_that_never_ends_is_aborted(limit: dict[str, float], ending: Ending) -> None:
+def test_a_data_set_that_never_ends_is_aborted(some_limit: dict[str, Any], ending: Ending) -> None:
     keeper = Keeper()
-    with talking(keeper, **limit) as talk, caller(talk) as peer:
+    with talking(keeper, **some_limit) as talk, caller(talk) as peer:
         peer.say(command(store_command()), data(b"x", control=0))
         assert peer.hear_all() == [aborted(0, 0)]
     assert talk.endings == [ending]

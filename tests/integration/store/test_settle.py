@@ -90,6 +90,23 @@ def test_what_was_committed_gets_its_place_and_its_row(
     assert ledger.health.counts().instances == 5
 
 
+def test_a_long_instance_is_settled_without_being_in_memory(
+    settler: Settler,
+    journal: Journal,
+    spool: Spool,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("record", "entries"):
+        monkeypatch.setattr(f"node.store.{module}.MAPPED_FROM", 0)
+    monkeypatch.setattr("node.store.record.PIECE", 200)
+    good, torn = commit(journal, _slice(1)), commit(journal, _slice(2))
+    torn.write_bytes(torn.read_bytes()[:-1] + b"?")
+    assert settler.settle([good, torn]) == {good: STORED, torn: KEPT_ASIDE}
+    assert _bytes_of(spool, ledger, _slice(1)).endswith(bytes(_slice(1).data_set))
+    assert _refusals(ledger) == ["spool-damaged"]
+
+
 def test_a_batch_is_one_transaction_however_many_are_in_it(
     settler: Settler, journal: Journal, ledger: Ledger
 ) -> None:

@@ -1,5 +1,6 @@
 """Messages out of fragments, however they are cut, against pynetdicom's own assembly."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,7 +71,7 @@ def cut(draw: st.DrawFn, whole: bytes, context_id: int, kind: int) -> list[Item]
     """Draw fragments of a command set (kind 1) or a data set (kind 0)."""
     places = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=4)))
     bounds = [0, *places, len(whole)]
-    pieces = [whole[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [whole[a:b] for a, b in pairwise(bounds)]
     last = len(pieces) - 1
     return [(context_id, kind | (2 if i == last else 0), piece) for i, piece in enumerate(pieces)]
 
