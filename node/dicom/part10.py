@@ -1,5 +1,6 @@
 """Files around data sets as they came: preamble, prefix and file meta group (PS3.10 section 7)."""
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -11,6 +12,7 @@ from node.domain.ids import AETitle, SOPClassUID, SOPInstanceUID, TransferSyntax
 MAX_META: Final = 64 * 1024
 """No file meta group is longer, private information of odd writers included."""
 
+_NOT_PLAIN: Final = re.compile(r"[^ -~]")
 _LONG_VR: Final = frozenset({b"OB", b"OW", b"SQ", b"UN", b"UT"})
 
 
@@ -41,7 +43,7 @@ def _uid(text: str) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    value = text.encode("ascii", "replace")
+    value = _NOT_PLAIN.sub("?", text).encode("ascii", "replace")
     return value + b" " * (len(value) % 2)
 
 
@@ -107,9 +109,14 @@ def file_meta_of(head: bytes) -> FileMeta:
         sop_class_uid=SOPClassUID(uids[0]),
         sop_instance_uid=SOPInstanceUID(uids[1]),
         transfer_syntax_uid=TransferSyntaxUID(uids[2]),
-        source_ae_title=AETitle(found.get(0x0016, b"").strip(b" \0").decode("ascii", "replace")),
+        source_ae_title=_ae_title(found.get(0x0016, b"")),
         offset=offset,
     )
+
+
+def _ae_title(value: bytes) -> AETitle:
+    text = value.strip(b" \0").decode("ascii", "replace")
+    return AETitle(_NOT_PLAIN.sub("?", text)[:16])
 
 
 def _meta_elements(head: bytes) -> tuple[dict[int, bytes], int]:

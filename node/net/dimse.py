@@ -37,6 +37,21 @@ SUCCESS: Final = 0x0000
 class PeerSocket(AssociationSocket):  # type: ignore[misc]
     """A socket that reads PDUs in one go, within a limit, and always closes."""
 
+    _was_connected = False
+
+    @property
+    def _is_connected(self) -> bool:
+        """Whether there was ever a connection.
+
+        Whoever requests looks at it after the request has left. The stock flag is then down
+        again when a rejection came at once, and the peer seems not to be there.
+        """
+        return self._was_connected
+
+    @_is_connected.setter
+    def _is_connected(self, value: bool) -> None:
+        self._was_connected = self._was_connected or value
+
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly nr_bytes, fewer when the peer closes.
 

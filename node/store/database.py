@@ -102,6 +102,10 @@ def _lock_for_migration(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
 
 
+class RowRefused(StepCrashed):
+    """The database takes no row with these values, however often it is asked."""
+
+
 class Transaction:
     """An open transaction of the ledger, for a room that must write in the same one.
 
@@ -166,6 +170,8 @@ def guarded() -> Iterator[None]:
         if type(error).__name__ in {"OperationalError", "InterfaceError", "InternalError"}:
             lines = str(error.orig).strip().splitlines() or [kind]
             raise LedgerUnavailable(f"The database does not answer: {lines[0]}.") from error
+        if type(error).__name__ == "DataError":
+            raise RowRefused(f"The database cannot hold a value ({kind}).") from None
         raise StepCrashed(f"The database refused a statement of the ledger ({kind}).") from None
     except SQLAlchemyError as error:
         raise StepCrashed(f"The ledger used the database wrongly ({type(error).__name__}).") from (

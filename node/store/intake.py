@@ -130,14 +130,17 @@ class Intake:
             )
 
     def record_refusal(self, refusal: Refusal) -> None:
-        """Record what was not taken; the same again counts up, so that repeats stay one row."""
+        """Record what was not taken; the same again counts up, so that repeats stay one row.
+
+        What a stranger may have made up is cut to what it could have been.
+        """
         with self._database.write() as connection:
             connection.execute(
                 self._sql.refuse,
                 {
                     "study_instance_uid": refusal.study_instance_uid or "",
-                    "sop_instance_uid": refusal.sop_instance_uid or "",
-                    "calling_ae_title": refusal.calling_ae_title,
+                    "sop_instance_uid": _plain(refusal.sop_instance_uid or "")[:64],
+                    "calling_ae_title": _plain(refusal.calling_ae_title)[:16],
                     "code": refusal.reason.code,
                     "text": refusal.reason.text,
                     "at": refusal.at,
@@ -184,6 +187,11 @@ class Intake:
             return _supersede(connection, study, number, now=now)
         _receive_again(connection, study, number, state, now=now)
         return number
+
+
+def _plain(text: str) -> str:
+    """Return the text with ? for what no UID and no AE title holds (PS3.5 section 6.2)."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
 def _instance_row(received: Received, revision: RevisionNumber, now: datetime) -> dict[str, Any]:

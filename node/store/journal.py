@@ -184,7 +184,6 @@ class Journal:
 
     def __init__(self, spool: Spool, *, blanks: int = BLANKS) -> None:
         """Make the folder and hold it. Raises SpoolUnwritable."""
-        self._spool: Final = spool
         self._wanted: Final = blanks
         self._blanks: Final[deque[Path]] = deque()
         self._numbers: Final = threading.Lock()

@@ -9,7 +9,6 @@ one row, so of two that claim it, in whatever processes, one is first and stays.
 """
 
 import contextlib
-import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,16 +28,14 @@ from node.domain.errors import (
 from node.domain.ids import AETitle, SOPInstanceUID, StudyInstanceUID
 from node.domain.study import Reason, Refusal, StoredInstance
 from node.store.admission import Admission
+from node.store.database import RowRefused
 from node.store.entries import Found, meta_of, read_entry
 from node.store.intake import Received
 from node.store.journal import discard_blanks, files_in, orphans
 from node.store.ledger import Ledger
 from node.store.placing import is_same_object, place, put_in_place_of
 from node.store.record import opened
-from node.store.spool import Spool, aside_path, fsync_folder, writable
-
-_DAMAGE: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
-"""What a disk answers that cannot read a file any more, however often it is asked."""
+from node.store.spool import LOST, Spool, aside_path, fsync_folder, writable
 
 BATCH: Final = 256
 """Most instances in one transaction of the ledger."""
@@ -98,7 +95,7 @@ class Settler:
         settled: dict[Path, Admission] = {}
         for some in _batches(paths):
             with writable("written"):
-                settled |= self._settle(some)
+                settled |= self._settle_apart(some)
             self._on_settled(len(some))
         return settled
 
@@ -113,6 +110,21 @@ class Settler:
             discard_blanks(folder)
         return settled
 
+    def _settle_apart(self, paths: Sequence[Path]) -> dict[Path, Admission]:
+        """Settle a batch; where the database cannot hold one of it, each by itself."""
+        try:
+            return self._settle(paths)
+        except RowRefused as error:
+            if len(paths) > 1:
+                apart = [self._settle_apart([path]) for path in paths]
+                return {path: became for one in apart for path, became in one.items()}
+            batch = _Batch()
+            self._read(batch, paths[0])
+            for found in batch.found:
+                self._unplace(found)
+                self._keep_unusable(batch, found.path, error)
+            return self._finish(batch)
+
     def _settle(self, paths: Sequence[Path]) -> dict[Path, Admission]:
         batch = _Batch()
         for path in paths:
@@ -122,10 +134,15 @@ class Settler:
         now = self._clock.now()
         recorded = self._ledger.intake.record_instances(news, now=now) if news else frozenset()
         self._decide(batch, recorded)
+        done = self._finish(batch)
+        return {path: done[path] for path in paths if path in done}
+
+    def _finish(self, batch: _Batch) -> dict[Path, Admission]:
+        """Take from the journal what is done with."""
         batch.sync()
         for path in batch.done:
             path.unlink(missing_ok=True)
-        return {path: batch.done[path] for path in paths if path in batch.done}
+        return batch.done
 
     def _read(self, batch: _Batch, path: Path) -> None:
         """Read one entry; what can be no input is done with here."""
@@ -136,7 +153,7 @@ class Settler:
         except (RefusedInput, SpoolDamaged) as error:
             self._keep_unusable(batch, path, error)
         except OSError as error:
-            if error.errno not in _DAMAGE:
+            if error.errno not in LOST:
                 raise
             text = f"A received file cannot be read ({error.strerror})."
             self._keep_unusable(batch, path, SpoolDamaged(text))
@@ -171,12 +188,23 @@ class Settler:
         """
         if place(self._spool, found.path, found.relative):
             return found
-        with contextlib.suppress(OSError, RefusedInput, SpoolDamaged):
-            there = read_entry(self._spool.path(found.relative))
-            if there is not None and there.relative == found.relative:
-                return there
+        there = self._whole_at(found.relative)
+        if there is not None:
+            return there
         put_in_place_of(self._spool, found.path, found.relative)
         return found
+
+    def _whole_at(self, relative: str) -> Found | None:
+        """Return the object at a place, None where it is not whole or not the place's."""
+        try:
+            there = read_entry(self._spool.path(relative))
+        except (RefusedInput, SpoolDamaged):
+            return None
+        except OSError as error:
+            if error.errno not in LOST:
+                raise
+            return None
+        return there if there is not None and there.relative == relative else None
 
     def _decide(self, batch: _Batch, recorded: frozenset[SOPInstanceUID]) -> None:
         """Say what became of each: stored, or a repeat of what the ledger knows."""
@@ -198,7 +226,8 @@ class Settler:
 
     def _repeat(self, batch: _Batch, found: Found, known: StoredInstance) -> Admission:
         """Hold an object against the one that the ledger has under its UID."""
-        self._unplace(found, known)
+        if known.path != found.relative:
+            self._unplace(found)  # the UID went to an object of another study
         target = self._spool.path(known.path)
         if target.exists() and target.samefile(found.path):
             return Admission.STORED  # a crash, or another settler, was between place and row
@@ -206,7 +235,7 @@ class Settler:
             syntax = found.meta.transfer_syntax_uid
             if is_same_object(descriptor, found.span, syntax, target):
                 return Admission.DUPLICATE
-        if not self._spool.holds(known.path, known.sha256) and _is_sibling(found, known):
+        if _is_sibling(found, known) and self._spool.has_lost(known.path, known.sha256):
             # The disk has lost or altered the file: the repeat takes its place.
             put_in_place_of(self._spool, found.path, found.relative)
             self._ledger.intake.record_rewritten(found.received())
@@ -218,10 +247,10 @@ class Settler:
         self._refuse(found.meta, found.header.study_instance_uid, DuplicateDiffers(text))
         return Admission.KEPT_ASIDE
 
-    def _unplace(self, found: Found, known: StoredInstance) -> None:
-        """Take a file away from its place where the UID went to an object of another study."""
+    def _unplace(self, found: Found) -> None:
+        """Take a file away from a place that is not to be its own."""
         own = self._spool.path(found.relative)
-        if known.path != found.relative and own.exists() and own.samefile(found.path):
+        if own.exists() and own.samefile(found.path):
             own.unlink(missing_ok=True)
 
     def _keep_unusable(self, batch: _Batch, path: Path, error: SegnodeError) -> None:

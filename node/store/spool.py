@@ -10,6 +10,7 @@ Layout below the root; names are hashes, so no identifier shows in a listing:
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -31,6 +32,9 @@ from node.domain.ids import (
 )
 
 UNFINISHED: Final = "unfinished"
+LOST: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+"""What is answered for a file that is not there or cannot be read, however often it is tried."""
+
 READ_SIZE: Final = 1 << 20
 KNOWN_FOLDERS_LIMIT: Final = 4096
 
@@ -98,12 +102,17 @@ class Spool:
             fsync_folder(target.parent)
         return hashed.sha256(), hashed.size
 
-    def holds(self, relative: str, sha256: Sha256) -> bool:
-        """Whether the file is there and is what was written."""
+    def has_lost(self, relative: str, sha256: Sha256) -> bool:
+        """Whether the file is gone, altered, or such that the disk cannot read it any more.
+
+        Raises OSError where that cannot be told now.
+        """
         try:
-            return self._sha256(relative) == sha256
-        except OSError:
-            return False
+            return self._sha256(relative) != sha256
+        except OSError as error:
+            if error.errno in LOST:
+                return True
+            raise
 
     def read(self, relative: str, sha256: Sha256) -> bytes:
         """Return the bytes; raises SpoolDamaged when they are not what was written."""

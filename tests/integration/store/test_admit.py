@@ -213,7 +213,7 @@ def test_a_file_that_the_disk_lost_comes_back_with_a_repeat(
         assert admitter.admit(an_incoming()) is Admission.DUPLICATE
         found = ledger.intake.find_instance(an_incoming().sop_instance_uid)
         assert found is not None
-        assert spool.holds(found.path, found.sha256)
+        assert not spool.has_lost(found.path, found.sha256)
 
 
 def test_of_many_conflicting_objects_at_one_moment_one_is_stored_and_none_is_lost(

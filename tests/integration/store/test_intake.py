@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from node.domain.header import Header
-from node.domain.ids import RevisionNumber, SeriesInstanceUID, SOPInstanceUID, StudyInstanceUID
+from node.domain.ids import (
+    AETitle,
+    RevisionNumber,
+    SeriesInstanceUID,
+    SOPInstanceUID,
+    StudyInstanceUID,
+)
 from node.domain.states import AnalysisState, RevisionState
 from node.domain.study import Reason, Refusal
 from node.store import schema
+from node.store.database import RowRefused
 from node.store.intake import Received
 from node.store.ledger import Ledger, open_ledger
 from tests.support.ledger_values import (
@@ -250,3 +257,29 @@ def test_batches_that_overlap_at_one_moment_record_each_instance_once(
     assert ledger.health.counts().instances == 40
     for opened in ledgers:
         opened.close()
+
+
+def test_a_refusal_is_recorded_whatever_a_stranger_calls_itself(ledger: Ledger) -> None:
+    refusal = Refusal(
+        study_instance_uid=None,
+        sop_instance_uid=SOPInstanceUID("1.2\0/../" + "9" * 100),
+        calling_ae_title=AETitle("\0\u20ac" * 20),
+        reason=Reason(code="not-dicom", text="no data set"),
+        at=at(0),
+    )
+    ledger.intake.record_refusal(refusal)
+    (found,) = ledger.stories.refusals_without_study()
+    assert found.sop_instance_uid == "1.2?/../" + "9" * 56
+    assert found.calling_ae_title == "?" * 16
+
+
+def test_a_value_that_the_database_cannot_hold_is_told_from_a_database_that_is_away(
+    ledger: Ledger,
+) -> None:
+    header = a_header(series_instance_uid=SeriesInstanceUID("1.2\0.3"))
+    if ledger.engine.dialect.name == "postgresql":
+        with pytest.raises(RowRefused):
+            receive(ledger, header)
+        assert ledger.health.counts().instances == 0
+    else:
+        assert receive(ledger, header)

@@ -2,10 +2,12 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -14,6 +16,8 @@ from node.domain.errors import LedgerUnavailable, SpoolUnwritable
 from node.domain.ids import AETitle, SOPInstanceUID, TransferSyntaxUID
 from node.domain.states import RevisionState
 from node.store.admit import Admission, Incoming
+from node.store.database import RowRefused
+from node.store.intake import Received
 from node.store.journal import Journal, files_in, orphans
 from node.store.ledger import Ledger, open_ledger
 from node.store.settle import Settler
@@ -229,6 +233,67 @@ def test_a_file_that_the_disk_altered_or_cannot_read_is_kept_aside(
     assert len(_kept_aside(spool)) == 3
     assert _refusals(ledger) == ["spool-damaged"] * 3
     assert files_in(journal.folder) == []
+
+
+def test_an_object_that_the_database_cannot_hold_is_kept_aside_and_holds_up_nothing(
+    settler: Settler,
+    journal: Journal,
+    spool: Spool,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = ledger.intake.record_instances
+    odd = _slice(2).sop_instance_uid
+
+    def picky(batch: Sequence[Received], *, now: datetime) -> frozenset[SOPInstanceUID]:
+        if any(received.instance.sop_instance_uid == odd for received in batch):
+            raise RowRefused("The database cannot hold a value.")
+        return real(batch, now=now)
+
+    monkeypatch.setattr(ledger.intake, "record_instances", picky)
+    paths = [commit(journal, incoming) for incoming in _series(3)]
+    assert list(settler.settle(paths).values()) == [STORED, KEPT_ASIDE, STORED]
+    assert files_in(journal.folder) == []
+    assert len(_kept_aside(spool)) == 1
+    assert len(list((spool.root / "objects").rglob("*.dcm"))) == 2
+    assert _refusals(ledger) == ["step-crashed"]
+
+
+def test_a_calling_ae_title_that_is_none_is_written_down_as_what_can_be_shown(
+    settler: Settler, journal: Journal, ledger: Ledger
+) -> None:
+    made_up = AETitle("A\0B\n\u00e9" + "x" * 40)
+    path = commit(journal, replace(_slice(1), calling_ae_title=made_up))
+    assert settler.settle([path]) == {path: STORED}
+    with ledger.engine.connect() as connection:
+        titles = connection.exec_driver_sql("SELECT calling_ae_title FROM segnode_instances")
+        assert titles.scalars().all() == ["A?B??" + "x" * 11]
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_taken_for_lost(
+    settler: Settler,
+    journal: Journal,
+    spool: Spool,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settler.settle([commit(journal, an_incoming())])
+    stored = ledger.intake.find_instance(an_incoming().sop_instance_uid)
+    assert stored is not None
+    target, real = spool.path(stored.path), Path.open
+
+    def busy(path: Path, *found: Any, **named: Any) -> Any:
+        if path == target:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, *found, **named)
+
+    other = commit(journal, an_incoming(pixels=bytes(64)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", busy)
+        with pytest.raises(SpoolUnwritable, match="Too many open files"):
+            settler.settle([other])
+    assert settler.settle([other]) == {other: KEPT_ASIDE}
+    assert _bytes_of(spool, ledger, an_incoming()).endswith(bytes(an_incoming().data_set))
 
 
 def test_when_the_ledger_is_away_all_stays_in_the_journal_for_the_next_try(

@@ -59,6 +59,16 @@ def test_a_read_of_absurd_length_takes_no_memory() -> None:
         peer_socket(here).recv(2**32 - 1)
 
 
+def test_a_connection_that_was_had_is_not_denied() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        connected = peer_socket(here)
+        connected.close()
+        assert connected.socket is None
+        assert connected._is_connected
+        assert not connected.ready
+
+
 def test_names_become_numeric_addresses() -> None:
     assert resolve("127.0.0.1", 104) == "127.0.0.1"
     assert resolve("localhost", 104) == "127.0.0.1"

@@ -1,5 +1,6 @@
 """Files that are on the disk when the call returns."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_a_written_file_is_there_with_its_hash_and_size(spool: Spool) -> None:
 def test_writing_the_same_again_changes_nothing(spool: Spool) -> None:
     spool.write_new("a/b", _hello)
     assert spool.write_new("a/b", _hello) == (HELLO, 5)
-    assert spool.holds("a/b", HELLO)
+    assert not spool.has_lost("a/b", HELLO)
 
 
 def test_a_writer_that_fails_leaves_nothing(spool: Spool) -> None:
@@ -56,7 +57,7 @@ def test_a_folder_that_was_removed_behind_its_back_is_made_again(spool: Spool) -
     (spool.root / "a/b").unlink()
     (spool.root / "a").rmdir()
     spool.write_new("a/b", _hello)
-    assert spool.holds("a/b", HELLO)
+    assert not spool.has_lost("a/b", HELLO)
 
 
 def test_a_root_that_is_no_folder_is_unwritable(tmp_path: Path) -> None:
@@ -77,10 +78,28 @@ def test_an_absent_or_altered_file_is_damage(spool: Spool) -> None:
         spool.read("a/b", HELLO)
     spool.write_new("a/b", _hello)
     spool.path("a/b").write_bytes(b"hullo")
-    assert not spool.holds("a/b", HELLO)
+    assert spool.has_lost("a/b", HELLO)
     for look in (spool.read, spool.verify):
         with pytest.raises(SpoolDamaged, match="altered"):
             look("a/b", HELLO)
+
+
+def test_a_file_that_cannot_be_read_just_now_is_not_lost(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.write_new("a/b", _hello)
+    for number, lost in ((errno.EMFILE, False), (errno.EIO, True)):
+
+        def fails(*_found: object, number: int = number) -> None:
+            raise OSError(number, "no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", fails)
+            if lost:
+                assert spool.has_lost("a/b", HELLO)
+            else:
+                with pytest.raises(OSError, match="no"):
+                    spool.has_lost("a/b", HELLO)
 
 
 @pytest.mark.parametrize("relative", ["/etc/passwd", "../x", "objects/../../x"])
@@ -131,7 +150,7 @@ def test_only_old_unfinished_files_are_discarded(spool: Spool) -> None:
     assert spool.discard_unfinished() == 1
     assert young.exists()
     assert not old.exists()
-    assert spool.holds("a/b", HELLO)
+    assert not spool.has_lost("a/b", HELLO)
 
 
 uids = st.from_regex(r"1(\.(0|[1-9][0-9]{0,8})){1,6}", fullmatch=True)
