@@ -6,6 +6,7 @@ it is tried again, and the gate is closed meanwhile.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +28,11 @@ BATCH: Final = 256
 MOST_NOTES: Final = 10_000
 """Refusals and visits that wait for the ledger; beyond, the oldest are forgotten."""
 
-GATHER_S: Final = 0.05
+PAUSE_S: Final = 0.1
+"""Without a new image, a burst is over."""
+
+BURST: Final = 4096
+LONGEST_BURST_S: Final = 5.0
 AGAIN_S: Final = 1.0
 
 
@@ -59,7 +64,8 @@ class Clerk:
         self._tray: Final = _Tray()
         self._in_hand = 0
         self._something: Final = threading.Condition()
-        self._writing = self._ending = False
+        self._writing = False
+        self._ending: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._run, name="clerk")
 
     @property
@@ -80,8 +86,8 @@ class Clerk:
 
     def stop(self) -> None:
         """Write what is there, if the ledger answers; the rest is found at the next start."""
+        self._ending.set()
         with self._something:
-            self._ending = True
             self._something.notify()
         self._thread.join()
 
@@ -106,33 +112,39 @@ class Clerk:
     def _run(self) -> None:
         while True:
             with self._something:
-                self._something.wait_for(lambda: self._tray or self._ending)
+                self._something.wait_for(lambda: self._tray or self._ending.is_set())
                 if not self._tray:
                     return
-                # A few milliseconds later there are more of them in one transaction.
-                self._something.wait_for(
-                    lambda: self._ending or len(self._tray.paths) >= BATCH, GATHER_S
-                )
                 self._writing = True
+            self._let_a_burst_pass()
             try:
                 self._write_down()
             except (LedgerUnavailable, SpoolUnwritable) as error:
                 logger.warning("what was received waits", extra={"code": error.code})
-                if self._is_over_after(AGAIN_S):
+                if self._ending.wait(AGAIN_S):
                     return
             except Exception as error:  # the edge: the thread must live
                 logger.error("the clerk failed", exc_info=error)  # noqa: TRY400 -- text stays out
-                if self._is_over_after(AGAIN_S):
+                if self._ending.wait(AGAIN_S):
                     return
             finally:
                 self._writing = False
 
-    def _is_over_after(self, seconds: float) -> bool:
-        with self._something:
-            return self._something.wait_for(lambda: self._ending, seconds)
+    def _let_a_burst_pass(self) -> None:
+        """Wait while more comes, so that senders need not share the machine with settling.
+
+        Not for long, and not when much waits already: then senders slow down by themselves.
+        """
+        latest = time.monotonic() + LONGEST_BURST_S
+        waiting = -1
+        while waiting < len(self._tray.paths) < BURST and time.monotonic() < latest:
+            waiting = len(self._tray.paths)
+            if self._ending.wait(PAUSE_S):
+                return
 
     def _write_down(self) -> None:
-        self._settle_some()
+        while self._settle_some():
+            self._on_settled()
         if self._tray.orphans:
             self._tray.orphans = False
             try:
@@ -143,22 +155,21 @@ class Clerk:
             self._on_settled()
         self._write_notes()
 
-    def _settle_some(self) -> None:
+    def _settle_some(self) -> bool:
+        """Settle a batch; return whether there was one."""
         with self._something:
             batch = [self._tray.paths.popleft() for _ in range(min(BATCH, len(self._tray.paths)))]
             self._in_hand = len(batch)
-        if not batch:
-            return
         try:
-            self._settler.settle(batch)
+            if batch:
+                self._settler.settle(batch)
         except BaseException:
             with self._something:
                 self._tray.paths.extendleft(reversed(batch))
-                self._in_hand = 0
             raise
-        with self._something:
+        finally:
             self._in_hand = 0
-        self._on_settled()
+        return bool(batch)
 
     def _write_notes(self) -> None:
         with self._something:

@@ -1,8 +1,8 @@
 """The front desk as a receiving process sees it: over a channel."""
 
 import itertools
-import queue
 import threading
+from collections import deque
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ from node.listener.desk import Body, News
 from node.store.visits import SenderVisit
 
 ANSWER_LIMIT_S: Final = 30.0
+GATHER_S: Final = 0.02
 MOST_AT_ONCE: Final = 64
 """Reports that go in one message, so that it stays far below the channel's largest."""
 
@@ -24,7 +25,9 @@ class RemoteDesk:
         self._channel: Final = channel
         self._numbers: Final = itertools.count()
         self._answers: dict[int, Message | None] = {}
-        self._reports: Final[queue.SimpleQueue[Message | None]] = queue.SimpleQueue()
+        self._reports: Final[deque[Message]] = deque()
+        self._something: Final = threading.Event()
+        self._ending: Final = threading.Event()
         self._change: Final = threading.Condition()
         self._over = False
         self._reporter: Final = threading.Thread(target=self._report, name="reports", daemon=True)
@@ -76,7 +79,8 @@ class RemoteDesk:
     def finish(self) -> None:
         """Send the reports that are left, and end."""
         self.hang_up()
-        self._reports.put(None)
+        self._ending.set()
+        self._something.set()
         self._reporter.join()
 
     def _call(self, message: Message) -> Message:
@@ -98,19 +102,23 @@ class RemoteDesk:
         return answer
 
     def _put(self, report: Message) -> None:
-        self._reports.put(report)
+        self._reports.append(report)
+        if not self._something.is_set():  # or else the thread that sends has yet to look
+            self._something.set()
 
     def _report(self) -> None:
-        over = False
-        while not over:
-            reports = [self._reports.get()]
-            while len(reports) < MOST_AT_ONCE and not self._reports.empty():
-                reports.append(self._reports.get())
-            over = None in reports
-            try:
-                self._channel.send({"reports": [report for report in reports if report]})
-            except OSError:
-                return  # nobody is there; what was committed is found by its journal
+        while not (self._ending.is_set() and not self._reports):
+            self._something.wait()
+            # To be woken for each image costs more than to send what came in some milliseconds.
+            self._ending.wait(GATHER_S)
+            self._something.clear()
+            while self._reports:
+                count = min(MOST_AT_ONCE, len(self._reports))
+                reports = [self._reports.popleft() for _ in range(count)]
+                try:
+                    self._channel.send({"reports": reports})
+                except OSError:
+                    return  # nobody is there; what was committed is found by its journal
 
 
 def visit_from(body: dict[str, Any]) -> SenderVisit:

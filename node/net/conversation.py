@@ -9,13 +9,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from typing import Any, Final
 
 from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.transport import AddressInformation
 
 from node.net.commands import StoreCommand, store_response, text_of
 from node.net.inbox import Inbox
@@ -27,7 +25,9 @@ from node.net.inline import (
     IDLE,
     TIMED_OUT,
     UNRECOGNISED,
+    Handler,
     InlineAssociation,
+    accepted,
 )
 from node.net.storing import (
     BY_USER,
@@ -62,8 +62,6 @@ __all__ = [
 
 logger: Final = logging.getLogger(__name__)
 
-Handler = tuple[Any, Callable[[evt.Event], Any]]
-
 MOST_REQUESTS_WAITING: Final = 16
 """A peer may ask while we wait for its answer, but not without end."""
 
@@ -95,7 +93,7 @@ class Conversation:
         self._tls_subject: Final = tls_subject
         self._address: Final = address
         self._wire: Final = Wire(connection, limits)
-        self._association: Final = _association(ae, self._wire, address, handlers)
+        self._association: Final = accepted(ae, self._wire, address, handlers)
         self._association.dul.pump = self._pump_primitive
         self._association.dimse.pump = self._pump_message
         self._inbox: Inbox | None = None
@@ -371,24 +369,6 @@ def converse(  # noqa: PLR0913 - what one association is made of
     connection: plain or TLS; closed in every case. Nothing that the peer does raises.
     """
     Conversation(ae, connection, address, handlers, storing, limits, tls_subject=tls_subject).run()
-
-
-def _association(
-    ae: Any, wire: Wire, address: Any, handlers: Sequence[Handler]
-) -> InlineAssociation:
-    """Make an association as pynetdicom's RequestHandler does."""
-    association = InlineAssociation(ae, wire)
-    acceptor = association.acceptor
-    acceptor.maximum_length = ae.maximum_pdu_size
-    acceptor.ae_title = ae.ae_title
-    acceptor.address_info = AddressInformation.from_tuple(wire.connection.getsockname())
-    acceptor.implementation_class_uid = ae.implementation_class_uid
-    acceptor.implementation_version_name = ae.implementation_version_name
-    acceptor.supported_contexts = deepcopy(ae.supported_contexts)
-    association.requestor.address_info = AddressInformation.from_tuple(address)
-    for event, function in handlers:
-        association.bind(event, function)
-    return association
 
 
 def _store_primitive(command: StoreCommand, answer: StoreAnswer) -> C_STORE:

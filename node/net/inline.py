@@ -8,7 +8,8 @@ sleeping. Parts that are replaced are named in tests/unit/net/test_inline.py.
 
 import logging
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 from pynetdicom import evt
@@ -17,6 +18,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
+from pynetdicom.transport import AddressInformation
 
 from node.net.storing import INVALID_PARAMETER, Ending, Hangup
 from node.net.wire import Wire
@@ -35,6 +37,8 @@ UNRECOGNISED: Final = "Evt19"
 """Events of PS3.8 table 9-10 that come from the connection."""
 
 _OF_USER: Final = frozenset({"Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15"})
+
+Handler = tuple[Any, Callable[[evt.Event], Any]]
 
 _ACSE: Final = (A_ASSOCIATE, A_RELEASE, A_ABORT, A_P_ABORT)
 
@@ -220,3 +224,19 @@ class InlineAssociation(Association):  # type: ignore[misc]
         """Abort when the peer does not answer a request of ours, unless it is leaving."""
         if self.dul.state != RELEASE_ASKED:
             super()._handle_no_response()
+
+
+def accepted(ae: Any, wire: Wire, address: Any, handlers: Sequence[Handler]) -> InlineAssociation:
+    """Make an association as pynetdicom's RequestHandler does."""
+    association = InlineAssociation(ae, wire)
+    acceptor = association.acceptor
+    acceptor.maximum_length = ae.maximum_pdu_size
+    acceptor.ae_title = ae.ae_title
+    acceptor.address_info = AddressInformation.from_tuple(wire.connection.getsockname())
+    acceptor.implementation_class_uid = ae.implementation_class_uid
+    acceptor.implementation_version_name = ae.implementation_version_name
+    acceptor.supported_contexts = deepcopy(ae.supported_contexts)
+    association.requestor.address_info = AddressInformation.from_tuple(address)
+    for event, function in handlers:
+        association.bind(event, function)
+    return association

@@ -118,11 +118,12 @@ def wait_until_held(running: Running, images: int) -> None:
 
 
 def measure(name: str, setting: Setting, folders: Sequence[Path], scratch: Path) -> Run:
-    """Start a receiver, send to it, wait until it has everything, and end it."""
-    with (
-        tempfile.TemporaryDirectory(dir=scratch) as folder,
-        RECEIVERS[name].start(Path(folder)) as running,
-    ):
+    """Start a receiver, send to it, wait until it has everything, and end it.
+
+    Its files stay until all is measured: ext4 looks through the inodes of files that were
+    removed in the last seconds whenever it makes one, which would be charged to the next.
+    """
+    with RECEIVERS[name].start(Path(tempfile.mkdtemp(dir=scratch))) as running:
         warm_up(running)
         os.sync()
         cpu = running.cpu_seconds()
