@@ -73,6 +73,7 @@ def listening(
     tls: TlsOptions | None = None,
     services: dict[str, Any] | None = None,
     on_news: Callable[[News], None] = lambda _: None,
+    on_death: Callable[[], None] = lambda: None,
     **limits: Any,
 ) -> Iterator[Heard]:
     """Run a listener over a spool in the folder; afterwards no thread may be left."""
@@ -109,7 +110,7 @@ def listening(
         patience_s=conversation.patience_s,
         processes=processes,
     )
-    listener = Listener(options, spool, gate, desk)
+    listener = Listener(options, spool, gate, desk, on_death=on_death)
     heard = Heard(
         listener=listener,
         options=options,

@@ -34,7 +34,11 @@ class Node:
 
     def send(self, *paths: Path) -> tuple[SendResult, ...]:
         """Send files and wait until what came of them is in the ledger."""
+        before = len(self.heard.news)
         results = send_files(peer_of(self.heard), paths)
+        answered = sum(result.status is not None for result in results)
+        # Reports of a receiving process come a little later than its answers.
+        wait_until(lambda: len(self.heard.news) >= before + answered, "all is reported", 20)
         wait_until(lambda: self.clerk.is_idle, "all is written down", 20)
         return results
 
@@ -77,7 +81,11 @@ def a_node(folder: Path, processes: int) -> Iterator[Node]:
     clerk.start()
     try:
         with listening(
-            folder / "spool", processes=processes, on_news=file, services=services
+            folder / "spool",
+            processes=processes,
+            on_news=file,
+            services=services,
+            on_death=clerk.look_for_orphans,
         ) as heard:
             yield Node(folder, ledger, heard, clerk)
     finally:

@@ -122,14 +122,16 @@ def test_what_is_acknowledged_while_the_ledger_is_away_is_settled_when_it_is_bac
 def test_a_receiver_that_is_killed_is_replaced_and_what_it_took_is_settled(tmp_path: Path) -> None:
     with a_node(tmp_path, 1) as node:
         first, second = (write_file(tmp_path / f"{i}.dcm", mr_dataset(i)) for i in range(2))
-        assert node.send(first)[0].status == 0
+        results = send_files(peer_of(node.heard), [first])
         (receiver,) = psutil.Process().children()
-        receiver.kill()
+        receiver.kill()  # most often before it could report
+        assert results[0].status == 0
+        wait_until(lambda: node.ledger.health.counts().instances == 1, "it is settled", 30)
         wait_until(lambda: _status(node, second) == 0, "another receiver is there", 30)
-        assert node.ledger.health.counts().instances == 2
+        wait_until(lambda: node.ledger.health.counts().instances == 2, "both are settled", 30)
 
 
 def _status(node: Node, path: Path) -> int | None:
     with contextlib.suppress(DestinationUnreachable):
-        return node.send(path)[0].status
+        return send_files(peer_of(node.heard), [path])[0].status
     return None
