@@ -23,6 +23,8 @@ from node.telemetry.outcomes import ReceivedOutcome
 
 logger: Final = logging.getLogger(__name__)
 
+LONGEST_UID: Final = 64
+
 _STATUS: Final[Mapping[ReceivedOutcome, int]] = MappingProxyType(
     {"stored": SUCCESS, "duplicate": SUCCESS, "ours": SUCCESS, "kept-aside": DUPLICATE_INSTANCE}
 )
@@ -149,7 +151,8 @@ class Arrival:
         return News(
             outcome=outcome,
             calling_ae_title=self._arriving.calling_ae_title,
-            sop_instance_uid=self._arriving.sop_instance_uid,
+            # What is no UID may be long, and a report has to stay short.
+            sop_instance_uid=self._arriving.sop_instance_uid[:LONGEST_UID],
             size_bytes=size_bytes,
             study_instance_uid=header.study_instance_uid if header is not None else "",
         )

@@ -9,7 +9,9 @@ from node.domain.ids import StudyInstanceUID
 from node.listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from node.listener.mpps import CONTEXTS as MPPS
 from node.net.dimse import CallingAE
+from tests.support.conversing import command, data, store_command
 from tests.support.dicom_objects import EXPLICIT, IMPLICIT, MR, encode, mr_dataset
+from tests.support.listening import association
 from tests.support.peers import wait_until
 from tests.support.receiving import a_node
 from tests.support.services import MODALITY, Reports, a_new_step, a_request
@@ -58,3 +60,12 @@ def test_images_a_step_and_a_commitment_in_one_association(tmp_path: Path, proce
     assert [item.FailureReason for item in information.FailedSOPSequence] == [0x0112]
     assert story is not None
     assert [step.state for step in story.procedure_steps] == ["IN PROGRESS"]
+
+
+def test_a_long_uid_that_is_none_stops_no_report(tmp_path: Path) -> None:
+    with a_node(tmp_path, 1) as node, association(node.heard) as caller:
+        for _ in range(70):  # more than go in one message
+            caller.dul.socket.send(command(store_command(AffectedSOPInstanceUID="1" * 60_000), 1))
+            caller.dul.socket.send(data(b"", 1))
+        wait_until(lambda: len(node.heard.news) == 70, "all are reported", 20)
+    assert node.heard.outcomes() == ["refused"] * 70
