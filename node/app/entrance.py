@@ -109,6 +109,9 @@ class Entrance:
             for part in [*parts, self._drop] if self._drop is not None else parts:
                 part.start()
                 started.callback(part.stop)
+            # First of all, too: where the ledger does not answer, each attempt takes its time.
+            started.callback(self._registrar.wake)
+            started.callback(stop.set)
             self._started.push(started.pop_all())
 
     def stop(self) -> None:

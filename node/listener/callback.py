@@ -118,6 +118,8 @@ class Callback:
         """Tell what is due; return the seconds until something may be due again."""
         try:
             self.answer_due(stop)
+            if stop.is_set():
+                return 0.0
             self._ledger.commitments.forget(self._clock.now() - KEPT_FOR)
             seconds = self._ledger.commitments.seconds_to_next(self._clock.now())
         except Exception as error:  # noqa: BLE001 - the loop outlives every defect

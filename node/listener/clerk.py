@@ -35,6 +35,9 @@ BURST: Final = 4096
 LONGEST_BURST_S: Final = 5.0
 AGAIN_S: Final = 1.0
 
+LOOK_S: Final = 30.0
+"""Between looks for journals that nobody has: a receiver may outlive the `serve` that had it."""
+
 
 @dataclass(slots=True)
 class _Tray:
@@ -55,7 +58,12 @@ class Clerk:
     """
 
     def __init__(
-        self, settler: Settler, ledger: Ledger, clock: Clock, *, on_settled: Callable[[], None]
+        self,
+        settler: Settler,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        on_settled: Callable[[], None],
     ) -> None:
         self._settler: Final = settler
         self._ledger: Final = ledger
@@ -110,17 +118,23 @@ class Clerk:
             self._something.notify()
 
     def _run(self) -> None:
+        said = ""
         while True:
             with self._something:
-                self._something.wait_for(lambda: self._tray or self._ending.is_set())
+                self._something.wait_for(lambda: self._tray or self._ending.is_set(), LOOK_S)
                 if not self._tray:
-                    return
+                    if self._ending.is_set():
+                        return
+                    self._tray.orphans = True
                 self._writing = True
             self._let_a_burst_pass()
             try:
                 self._write_down()
+                said = ""
             except (LedgerUnavailable, SpoolUnwritable) as error:
-                logger.warning("what was received waits", extra={"code": error.code})
+                if error.code != said:  # once, for it may last
+                    logger.warning("what was received waits", extra={"code": error.code})
+                said = error.code
                 if self._ending.wait(AGAIN_S):
                     return
             except Exception as error:  # the edge: the thread must live
@@ -148,11 +162,12 @@ class Clerk:
         if self._tray.orphans:
             self._tray.orphans = False
             try:
-                self._settler.recover()
+                found = self._settler.recover()
             except SegnodeError:
                 self._tray.orphans = True
                 raise
-            self._on_settled()
+            if found:
+                self._on_settled()
         self._write_notes()
 
     def _settle_some(self) -> bool:

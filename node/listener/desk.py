@@ -41,8 +41,8 @@ class Desk(Protocol):
     def established(self) -> None:
         """Say that an association that was let in stands."""
 
-    def leave(self, visit: SenderVisit) -> None:
-        """Give the place back, with what happened."""
+    def leave(self, visit: SenderVisit, *, stood: bool = True) -> None:
+        """Give the place back, with what happened. stood: whether it was ever established."""
 
     def closed(self) -> None:
         """Say that a connection that was taken is closed, whatever became of it."""

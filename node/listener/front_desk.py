@@ -36,6 +36,13 @@ class _Places:
     taken: Counter[str] = field(default_factory=Counter)
     standing: int = 0
 
+    def give_back(self, title: str) -> None:
+        """Take one away; of titles without a place, which anybody may invent, nothing is kept."""
+        if self.taken[title] > 1:
+            self.taken[title] -= 1
+        else:
+            del self.taken[title]
+
 
 class FrontDesk:
     """Decides, counts and passes on; safe for many threads.
@@ -111,12 +118,12 @@ class FrontDesk:
             self._places.setdefault(receiver, _Places()).standing += 1
             self._show()
 
-    def leave(self, receiver: str, visit: SenderVisit) -> None:
-        """Give a place back."""
+    def leave(self, receiver: str, visit: SenderVisit, *, stood: bool = True) -> None:
+        """Give a place back. stood: whether the association was ever established."""
         with self._lock:
             places = self._places.setdefault(receiver, _Places())
-            places.taken[visit.calling_ae_title] -= 1
-            places.standing = max(places.standing - 1, 0)
+            places.give_back(visit.calling_ae_title)
+            places.standing = max(places.standing - stood, 0)
             self._show()
         metrics.association("aborted" if visit.outcome == "aborted" else "released")
         logger.info(
@@ -133,6 +140,12 @@ class FrontDesk:
             },
         )
         self._on_visit(visit)
+
+    def withdraw(self, receiver: str, calling_ae_title: str) -> None:
+        """Give back the place of an association that no longer waited for it."""
+        with self._lock:
+            self._places.setdefault(receiver, _Places()).give_back(calling_ae_title.strip())
+        metrics.association("aborted")
 
     def refused_handshake(self, kind: str, address: str) -> None:
         """Count a connection that got no further than its handshake."""
@@ -179,9 +192,13 @@ class DeskOfReceiver:
         """See `Desk`."""
         self._desk.established(self._receiver)
 
-    def leave(self, visit: SenderVisit) -> None:
+    def leave(self, visit: SenderVisit, *, stood: bool = True) -> None:
         """See `Desk`."""
-        self._desk.leave(self._receiver, visit)
+        self._desk.leave(self._receiver, visit, stood=stood)
+
+    def withdraw(self, calling_ae_title: str) -> None:
+        """Give back a place that was given when nobody waited for it any more."""
+        self._desk.withdraw(self._receiver, calling_ae_title)
 
     def closed(self) -> None:
         """See `Desk`; a receiver in this process is not counted."""

@@ -1,6 +1,7 @@
 """The associations of one process: a thread for each, and the journal that they write."""
 
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -24,7 +25,7 @@ from node.listener.reception import Reception
 from node.listener.requests import TRANSFER_SYNTAXES
 from node.net.conversation import Conversation
 from node.net.dimse import VERIFICATION, identify
-from node.net.storing import ConversationLimits
+from node.net.storing import ConversationLimits, Ending
 from node.net.tls import ServerTls, TlsOptions, TlsRefused, subject_of
 from node.store.journal import Journal
 from node.store.spool import Spool
@@ -35,6 +36,14 @@ STOP_LIMIT_S: Final = 5.0
 NO_LIMIT: Final = 1_000_000
 TIDY_S: Final = 0.25
 LOWEST_PRIORITY: Final = 19
+
+CROWD: Final = 64
+"""More connections at once than honest senders have; rejected ones, that is."""
+
+HUNG_UP: Final = frozenset(
+    {Ending.SILENT, Ending.SLOW, Ending.LONG, Ending.TOO_MANY, Ending.PROTOCOL, Ending.CRASHED}
+)
+"""Ends of associations that their peers have neither asked for nor caused by going away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,8 @@ class Receiver:
         self._services: Final = [*mpps.handlers(ask), *commitment.handlers(ask)]
         self._served: dict[threading.Thread, socket.socket | Conversation] = {}
         self._lock: Final = threading.Lock()
+        self._most = 0  # served at once, since memory was given back
+        self._fault: str | None = None  # why there are no blanks
         self._stopping: Final = threading.Event()
         self._has_ended: Final = threading.Event()
         self._tidier: Final = threading.Thread(target=self._tidy, name="tidy", daemon=True)
@@ -80,6 +91,7 @@ class Receiver:
                 connection.close()
                 return
             self._served[thread] = connection
+            self._most = max(self._most, len(self._served))
         try:
             thread.start()
         except RuntimeError:  # no thread to be had
@@ -122,15 +134,33 @@ class Receiver:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         while not self._stopping.is_set():
-            try:
-                self._journal.refill()
-            except SpoolUnwritable as error:
-                logger.warning("no blanks can be made", extra={"reason": error.what})
+            self._refill()
             if self._has_ended.is_set():
                 # pynetdicom's objects of an association hold each other, and may hold much.
                 self._has_ended.clear()
                 gc.collect()
+                self._recover_from_a_crowd()
             self._stopping.wait(TIDY_S)
+
+    def _recover_from_a_crowd(self) -> None:
+        """Give memory back when many were here at once, and all are gone."""
+        with self._lock:
+            is_over = not self._served and self._most >= CROWD
+            if is_over:
+                self._most = 0
+        if is_over:
+            give_memory_back()
+
+    def _refill(self) -> None:
+        """Make blanks; say once why there can be none, for the disk may be full for hours."""
+        fault = None
+        try:
+            self._journal.refill()
+        except SpoolUnwritable as error:
+            fault = error.what
+        if fault is not None and fault != self._fault:
+            logger.warning("no blanks can be made", extra={"reason": fault})
+        self._fault = fault
 
     def _serve(self, connection: socket.socket, address: tuple[Any, ...], tls: bool) -> None:
         reception = Reception(self._shelf, self._desk)
@@ -156,6 +186,7 @@ class Receiver:
                     return
                 self._served[threading.current_thread()] = conversation
             conversation.run()
+            _tell_of_the_end(conversation.association.ending, address)
         except Exception as error:  # the edge: one association must not end the others
             logger.error("an association crashed", exc_info=error)  # noqa: TRY400 -- see above
             with contextlib.suppress(OSError):
@@ -175,6 +206,22 @@ def _end(one: socket.socket | Conversation) -> None:
         return
     with contextlib.suppress(OSError):  # it ended by itself
         one.shutdown(socket.SHUT_RDWR)
+
+
+def give_memory_back() -> None:
+    """Have the C library return to the system what is free between what is used, if it can.
+
+    Allocations of other threads may wait for some 50 ms.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library than GNU's
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _tell_of_the_end(ending: Ending | None, address: tuple[Any, ...]) -> None:
+    """Say why we have hung up, if it was us: what peers do wrong is seen nowhere else."""
+    if ending in HUNG_UP:
+        extra = {"why": ending.value, "address": str(address[0])}
+        logger.warning("an association was cut off", extra=extra)
 
 
 def _application_entity(options: ReceiverOptions) -> AE:

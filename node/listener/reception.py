@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pynetdicom import evt
 
+from node.dicom.uids import is_uid
 from node.domain.ids import AETitle
 from node.listener.arrival import Arrival, Shelf
 from node.listener.callers import TEMPORARY_CONGESTION, Rejection, Request
@@ -16,6 +17,11 @@ from node.listener.statuses import SUCCESS
 from node.net.storing import Party, StoreAnswer, StoreRequest, Timing
 from node.store.visits import SenderVisit
 from node.telemetry.outcomes import ReceivedOutcome
+
+MOST_SYNTAXES: Final = 16
+"""Transfer syntaxes of one association that are counted apart."""
+
+OTHER_SYNTAXES: Final = "other"
 
 Handler = tuple[Any, Callable[[evt.Event], Any]]
 
@@ -29,7 +35,7 @@ class Reception:
         self._request: Request | None = None  # once it was let in
         self._since = self._last = time.monotonic()
         self._max_pdu = 0
-        self._established = self._released = False
+        self._stood = self._released = False
         self._outcomes: Counter[ReceivedOutcome] = Counter()
         self._syntaxes: Counter[str] = Counter()
         self._stalled = self._size_bytes = 0
@@ -67,7 +73,7 @@ class Reception:
 
     def on_established(self, event: evt.Event) -> None:
         """Begin to count."""
-        self._established = True
+        self._stood = True
         self._max_pdu = int(event.assoc.requestor.maximum_length or 0)
         self._desk.established()
 
@@ -94,7 +100,8 @@ class Reception:
                 longest_gap_s=self._longest_gap_s,
                 max_pdu=self._max_pdu,
                 transfer_syntaxes=dict(self._syntaxes),
-            )
+            ),
+            stood=self._stood,
         )
 
     def begin(self, request: StoreRequest, party: Party) -> Arrival | StoreAnswer:
@@ -110,7 +117,14 @@ class Reception:
             self._longest_gap_s = max(self._longest_gap_s, now - took_s - self._last)
         self._last = now
         self._outcomes[news.outcome] += 1
-        self._syntaxes[transfer_syntax_uid] += 1
+        self._syntaxes[self._known(transfer_syntax_uid)] += 1
         self._size_bytes += news.size_bytes
         self._stalled += timing is not None and timing.stalled
         self._desk.tell(news)
+
+    def _known(self, transfer_syntax_uid: str) -> str:
+        """Return a syntax as it is counted: a peer may offer many, and of any length."""
+        if transfer_syntax_uid in self._syntaxes:
+            return transfer_syntax_uid
+        is_new = is_uid(transfer_syntax_uid) and len(self._syntaxes) < MOST_SYNTAXES
+        return transfer_syntax_uid if is_new else OTHER_SYNTAXES

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,8 +14,19 @@ from node.store.visits import SenderVisit
 
 ANSWER_LIMIT_S: Final = 30.0
 GATHER_S: Final = 0.02
-MOST_AT_ONCE: Final = 64
+MOST_AT_ONCE: Final = 32
 """Reports that go in one message, so that it stays far below the channel's largest."""
+
+MOST_REFUSALS: Final = 10_000
+"""While so many reports wait because `serve` stands still, refusals are not reported."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A question. Each has an event of its own: a thousand may wait, and one is answered."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    answer: Message | None = None
 
 
 class RemoteDesk:
@@ -24,27 +35,30 @@ class RemoteDesk:
     def __init__(self, channel: Channel) -> None:
         self._channel: Final = channel
         self._numbers: Final = itertools.count()
-        self._answers: dict[int, Message | None] = {}
+        self._calls: dict[int, _Call] = {}
+        self._late: dict[int, str] = {}  # who asked to enter and could wait no longer
         self._reports: Final[deque[Message]] = deque()
         self._something: Final = threading.Event()
         self._ending: Final = threading.Event()
-        self._change: Final = threading.Condition()
+        self._lock: Final = threading.Lock()
         self._over = False
         self._reporter: Final = threading.Thread(target=self._report, name="reports", daemon=True)
         self._reporter.start()
 
     def enter(self, request: Request) -> Rejection | None:
         """See `Desk`."""
-        answer = self._call({"enter": asdict(request)})["rejection"]
-        return Rejection(**answer) if answer is not None else None
+        answer = self._call({"enter": asdict(request)}, for_title=request.calling_ae_title)
+        found = answer["rejection"]
+        return Rejection(**found) if found is not None else None
 
     def established(self) -> None:
         """See `Desk`."""
         self._put({"established": True})
 
-    def leave(self, visit: SenderVisit) -> None:
+    def leave(self, visit: SenderVisit, *, stood: bool = True) -> None:
         """See `Desk`."""
-        self._put({"visit": {**asdict(visit), "ended_at": visit.ended_at.isoformat()}})
+        body = {**asdict(visit), "ended_at": visit.ended_at.isoformat()}
+        self._put({"visit": body, "stood": stood})
 
     def closed(self) -> None:
         """See `Desk`."""
@@ -56,7 +70,8 @@ class RemoteDesk:
 
     def tell(self, news: News) -> None:
         """See `Desk`."""
-        self._put({"news": asdict(news)})
+        if news.outcome != "refused" or len(self._reports) < MOST_REFUSALS:
+            self._put({"news": asdict(news)})
 
     def ask(self, service: str, body: Body) -> Body:
         """See `Desk`."""
@@ -65,16 +80,23 @@ class RemoteDesk:
 
     def answered(self, message: Message) -> None:
         """Take the answer to a call; from the thread that receives."""
-        with self._change:
-            if message["answer"] in self._answers:
-                self._answers[message["answer"]] = message
-                self._change.notify_all()
+        number = message["answer"]
+        with self._lock:
+            call = self._calls.get(number)
+            if call is not None:
+                call.answer = message
+                call.done.set()
+            title = self._late.pop(number, None)
+        if title is not None and "rejection" in message and message["rejection"] is None:
+            self._put({"withdrawn": title})  # a place that nobody takes any more
 
     def hang_up(self) -> None:
         """Let every call fail that waits for an answer; reports still go out."""
-        with self._change:
+        with self._lock:
             self._over = True
-            self._change.notify_all()
+            waiting = list(self._calls.values())
+        for call in waiting:
+            call.done.set()
 
     def finish(self) -> None:
         """Send the reports that are left, and end."""
@@ -83,20 +105,22 @@ class RemoteDesk:
         self._something.set()
         self._reporter.join()
 
-    def _call(self, message: Message) -> Message:
-        number = next(self._numbers)
-        with self._change:
-            self._answers[number] = None
+    def _call(self, message: Message, for_title: str = "") -> Message:
+        """Ask and wait for the answer. for_title: who asks to enter."""
+        number, call = next(self._numbers), _Call()
+        with self._lock:
+            if self._over:
+                raise ConnectionError("the front desk is closed")
+            self._calls[number] = call
         try:
             self._channel.send({**message, "call": number})
-            with self._change:
-                self._change.wait_for(
-                    lambda: self._over or self._answers[number] is not None, ANSWER_LIMIT_S
-                )
-                answer = self._answers[number]
+            call.done.wait(ANSWER_LIMIT_S)
         finally:
-            with self._change:
-                del self._answers[number]
+            with self._lock:
+                del self._calls[number]
+                answer = call.answer
+                if answer is None and for_title:
+                    self._late[number] = for_title
         if answer is None or "failed" in answer:
             raise ConnectionError("the front desk does not answer")
         return answer

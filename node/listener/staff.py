@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -38,21 +39,20 @@ ANSWERERS: Final = 2
 
 
 class Colleague:
-    """One receiving process and our end of its channel."""
+    """One receiving process and our end of its channel. Raises OSError where none can be."""
 
     def __init__(self, name: str, first: Message, gate: Gate) -> None:
         self.name: Final = name
         self.channel, theirs = Channel.pair()
         self.busy = 0  # connections that it has
-        with theirs:
-            inherited = (theirs.fileno(), gate.descriptor)
-            self.process: Final = subprocess.Popen(  # noqa: S603 - our own program
-                [*PROGRAM, *map(str, inherited)],
-                pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **MEMORY},
-            )
-        self.channel.send(first)
+        with ExitStack() as undoing:
+            undoing.callback(self.channel.close)
+            with theirs:
+                self.process: Final = _start((theirs.fileno(), gate.descriptor))
+            undoing.callback(self.process.wait)
+            undoing.callback(self.process.kill)
+            self.channel.send(first)
+            undoing.pop_all()
 
 
 class Staff:
@@ -95,8 +95,7 @@ class Staff:
             self._stopping.set()
             present = list(self._present.values())
         for colleague in present:
-            with contextlib.suppress(OSError):  # it died meanwhile
-                colleague.channel.send({"stop": True})
+            _tell_to_stop(colleague)
         for thread in self._threads:
             thread.join(STOP_LIMIT_S)
         for colleague in present:
@@ -120,6 +119,9 @@ class Staff:
         colleague = Colleague(name, self._first, self._gate)
         with self._lock:
             self._present[name] = colleague
+            is_late = self._stopping.is_set()
+        if is_late:  # those who were there have been told already
+            _tell_to_stop(colleague)
         return colleague
 
     def _keep(self, name: str, colleague: Colleague) -> None:
@@ -127,7 +129,7 @@ class Staff:
         deaths = 0
         while True:
             began = time.monotonic()
-            self._listen(colleague)
+            self._attend(colleague)
             self._see_off(colleague)
             if self._stopping.is_set():
                 return
@@ -135,7 +137,28 @@ class Staff:
             deaths = 0 if time.monotonic() - began > LONG_S else deaths + 1
             if self._stopping.wait(PAUSES_S[min(deaths, len(PAUSES_S) - 1)]):
                 return
-            colleague = self._hire(name)
+            replacement = self._replace(name)
+            if replacement is None:
+                return
+            colleague = replacement
+
+    def _replace(self, name: str) -> Colleague | None:
+        """Start another one, as soon as that can be; None when all is stopped meanwhile."""
+        while True:
+            try:
+                return self._hire(name)
+            except OSError as error:  # no descriptors, no memory
+                logger.warning("no receiver can be started", extra={"errno": error.errno})
+            if self._stopping.wait(PAUSES_S[-1]):
+                return None
+
+    def _attend(self, colleague: Colleague) -> None:
+        """Listen to one until it is gone, or says what nobody understands; then it has to go."""
+        try:
+            self._listen(colleague)
+        except Exception as error:  # the edge: whoever is not listened to must not go on
+            logger.error("a receiver is not understood", exc_info=error)  # noqa: TRY400 -- text stays out
+            colleague.process.kill()
 
     def _see_off(self, colleague: Colleague) -> None:
         with self._lock:
@@ -162,7 +185,9 @@ class Staff:
         if "news" in report:
             desk.tell(News(**report["news"]))
         elif "visit" in report:
-            desk.leave(visit_from(report["visit"]))
+            desk.leave(visit_from(report["visit"]), stood=report["stood"])
+        elif "withdrawn" in report:
+            desk.withdraw(report["withdrawn"])
         elif "handshake" in report:
             desk.refused_handshake(*report["handshake"])
         elif "established" in report:
@@ -184,3 +209,18 @@ class Staff:
     def _answer(self, colleague: Colleague, message: Message, **answer: Any) -> None:
         with contextlib.suppress(OSError):  # it died meanwhile
             colleague.channel.send({"answer": message["call"], **answer})
+
+
+def _start(inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """Start a receiving process with these descriptors. Raises OSError."""
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [*PROGRAM, *map(str, inherited)],
+        pass_fds=inherited,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **MEMORY},
+    )
+
+
+def _tell_to_stop(colleague: Colleague) -> None:
+    with contextlib.suppress(OSError):  # it died meanwhile
+        colleague.channel.send({"stop": True})

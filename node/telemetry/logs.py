@@ -19,6 +19,13 @@ OWN_ROOT: Final = "node"
 
 _QUIETED: Final = {
     "pynetdicom": logging.WARNING,
+    # These quote what strangers say in their requests, up to the half megabyte of one, or say
+    # twice that it makes no sense.
+    "pynetdicom.fsm": logging.CRITICAL + 1,
+    "pynetdicom.utils": logging.CRITICAL + 1,
+    "pynetdicom.pdu_primitives": logging.CRITICAL + 1,
+    "pynetdicom.presentation": logging.CRITICAL + 1,
+    "pynetdicom.dimse_messages": logging.CRITICAL + 1,
     "pydicom": logging.CRITICAL + 1,  # its warnings quote the values that they are about
     "highdicom": logging.WARNING,
     "dbos": logging.WARNING,

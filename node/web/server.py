@@ -38,7 +38,8 @@ def make_app(
         return Response(content, headers={"Content-Type": media_type})
 
     @app.get("/healthz")
-    def healthz() -> Response:
+    async def healthz() -> Response:
+        """Answer from the loop: all threads may be waiting for the ledger."""
         return PlainTextResponse("ok\n")
 
     @app.get("/readyz")

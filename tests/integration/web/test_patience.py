@@ -1,4 +1,4 @@
-"""Connections to the HTTP port that ask for nothing."""
+"""Connections to the HTTP port that ask for nothing, or never come to an end."""
 
 import contextlib
 import http.client
@@ -10,21 +10,32 @@ import pytest
 
 from node.web import patience
 from node.web.server import HttpServer, make_app
-from tests.support.peers import free_port
+from tests.support.peers import free_port, wait_until
 
 ASK = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
+LONG = b"0" * 16 * 2**20
+
+
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpServer]:
     """Serve with little patience."""
     made = patience.patient_protocol(head_s=0.3, most_waiting=8)
     monkeypatch.setattr("node.web.server.patient_protocol", lambda: made)
-    found = free_port()
-    server = HttpServer(make_app(lambda: (b"", "text/plain"), tuple), "127.0.0.1", found)
+    server = HttpServer(make_app(lambda: (LONG, "text/plain"), tuple), "127.0.0.1", free_port())
     server.start()
-    yield found
+    yield server
     server.stop()
+
+
+@pytest.fixture
+def port(server: HttpServer) -> int:
+    return server._server.config.port
+
+
+def connections(server: HttpServer) -> int:
+    return len(server._server.server_state.connections)
 
 
 def connect(port: int) -> socket.socket:
@@ -74,3 +85,48 @@ def test_requests_one_after_another_go_over_one_connection(port: int) -> None:
             connection.request("GET", "/healthz")
             assert connection.getresponse().read() == b"ok\n"
             assert connection.sock is opened
+
+
+@pytest.mark.parametrize("path", ["healthz", "nowhere"])
+def test_a_body_that_drips_on_after_its_answer_is_cut_off(server: HttpServer, path: str) -> None:
+    with connect(server._server.config.port) as connection:
+        head = f"GET /{path} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 ")
+
+        def is_cut_off() -> bool:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"1\r\nx\r\n")
+            return connections(server) == 0
+
+        wait_until(is_cut_off, "it is cut off", 20)
+
+
+def test_a_body_that_floods_on_after_its_answer_is_cut_off(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(ASK[:-2] + b"Content-Length: 1000000000\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 ")
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            connection.sendall(bytes(900_000_000))
+
+
+def test_a_body_that_ends_soon_after_its_answer_costs_nobody_the_connection(port: int) -> None:
+    with connect(port) as connection:
+        for _ in range(3):
+            connection.sendall(ASK[:-2] + b"Content-Length: 5\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"ok\n"):
+                answer += connection.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 200")
+            connection.sendall(b"later")
+
+
+@pytest.mark.parametrize("ask", [b"GET /metrics HTTP/1.1\r\nHost: here\r\n", ASK[:-2]])
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+def test_an_answer_that_nobody_reads_is_given_up(
+    server: HttpServer, ask: bytes, more: bytes
+) -> None:
+    with connect(server._server.config.port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(ask + more + b"\r\n")
+        wait_until(lambda: connections(server) == 0, "it is cut off", 20)

@@ -1,6 +1,8 @@
 """The front desk: who may enter, over all receivers, and what becomes of places."""
 
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +13,7 @@ from node.listener.desk import News
 from node.listener.front_desk import FrontDesk
 from node.listener.gate import Gate
 from node.store.visits import SenderVisit
+from tests.support.listening import count_of
 
 MR1 = Request(calling_ae_title="MR1", called_ae_title="SEGNODE", address="10.0.0.1")
 MR2 = Request(calling_ae_title="MR2", called_ae_title="SEGNODE", address="10.0.0.2")
@@ -111,3 +114,43 @@ def test_what_is_told_and_asked_is_passed_on(
     receiver.leave(a_visit("MR1"))
     assert heard == [news, a_visit("MR1")]
     assert receiver.ask("echo", {"said": "a"}) == {"heard": "a"}
+
+
+def test_who_never_stood_is_not_taken_from_those_who_stand(desk: FrontDesk) -> None:
+    receiver = desk.for_receiver("a")
+    assert receiver.enter(MR1) is None
+    receiver.established()
+    assert receiver.enter(MR2) is None
+    receiver.leave(a_visit("MR2"), stood=False)
+    assert count_of("associations_open") == 1
+    receiver.leave(a_visit("MR1"))
+    assert count_of("associations_open") == 0
+
+
+def test_a_place_that_was_given_too_late_is_given_back(desk: FrontDesk) -> None:
+    receiver = desk.for_receiver("a")
+    for _ in range(5):
+        assert receiver.enter(MR1) is None
+        receiver.withdraw(MR1.calling_ae_title)
+
+
+def test_titles_that_are_made_up_leave_nothing_behind(gate: Gate) -> None:
+    policy = Policy(ae_title="SEGNODE", callers=parse_callers(["*"]))
+    desk = FrontDesk(
+        policy, gate, on_news=lambda _: None, on_visit=lambda _: None, services={}
+    ).for_receiver("a")
+
+    def visit(numbers: range) -> None:
+        for number in numbers:
+            assert desk.enter(replace(MR1, calling_ae_title=f"MR{number}")) is None
+            desk.leave(a_visit(f"MR{number}"))
+
+    visit(range(10))
+    tracemalloc.start()
+    try:
+        visit(range(10, 2000))
+        before = tracemalloc.get_traced_memory()[0]
+        visit(range(2000, 4000))
+        assert tracemalloc.get_traced_memory()[0] - before < 50_000
+    finally:
+        tracemalloc.stop()

@@ -101,6 +101,15 @@ def test_talkative_libraries_are_quiet_at_every_level(log: io.StringIO) -> None:
     assert log.getvalue() == ""
 
 
+PARTS_THAT_QUOTE = ["utils", "pdu_primitives", "presentation", "dimse_messages", "fsm"]
+
+
+@pytest.mark.parametrize("part", PARTS_THAT_QUOTE)
+def test_what_a_peer_says_in_a_request_is_not_quoted(log: io.StringIO, part: str) -> None:
+    logging.getLogger(f"pynetdicom.{part}").error("Invalid 'Calling AE Title' value '%s'", NAME)
+    assert log.getvalue() == ""
+
+
 def test_warnings_of_pynetdicom_are_kept(log: io.StringIO) -> None:
     logging.getLogger("pynetdicom.acse").warning("Association Rejected")
     assert "Association Rejected" in log.getvalue()
