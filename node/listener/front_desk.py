@@ -9,8 +9,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
+from node.domain.ids import AETitle
 from node.listener.callers import (
     Occupancy,
     Policy,
@@ -48,7 +50,7 @@ class FrontDesk:
     """Decides, counts and passes on; safe for many threads.
 
     on_news: gets each object that was stored, refused or came home. on_visit: gets each
-    association that ended and was let in. services: answer what receivers ask.
+    association that ended, or was not let in. services: answer what receivers ask.
     """
 
     def __init__(
@@ -99,18 +101,29 @@ class FrontDesk:
             if found is None:
                 self._places.setdefault(receiver, _Places()).taken[calling] += 1
         if found is not None:
-            metrics.association("rejected")
-            metrics.rejected(found.kind)
-            logger.warning(
-                "association rejected",
-                extra={
-                    "calling": calling,
-                    "called": request.called_ae_title.strip(),
-                    "address": request.address,
-                    "reason": found.kind,
-                },
-            )
+            self._turn_away(calling, request, found)
         return found
+
+    def _turn_away(self, calling: str, request: Request, found: Rejection) -> None:
+        metrics.association("rejected")
+        metrics.rejected(found.kind)
+        logger.warning(
+            "association rejected",
+            extra={
+                "calling": calling,
+                "called": request.called_ae_title.strip(),
+                "address": request.address,
+                "reason": found.kind,
+            },
+        )
+        self._on_visit(
+            SenderVisit(
+                calling_ae_title=AETitle(calling),
+                address=request.address,
+                ended_at=datetime.now(UTC),
+                outcome="rejected",
+            )
+        )
 
     def established(self, receiver: str) -> None:
         """Count an association that stands."""

@@ -95,12 +95,17 @@ def test_a_closed_gate_lets_nobody_in(desk: FrontDesk, gate: Gate) -> None:
     assert (rejection.kind, rejection.is_transient) == ("overloaded", True)
 
 
-def test_a_stranger_learns_nothing_of_the_load(desk: FrontDesk, gate: Gate) -> None:
+def test_a_stranger_learns_nothing_of_the_load_and_is_on_record(
+    desk: FrontDesk, gate: Gate, heard: list[News | SenderVisit]
+) -> None:
     gate.set("space")
     stranger = Request(calling_ae_title="EVE", called_ae_title="SEGNODE", address="10.0.0.1")
     rejection = desk.for_receiver("a").enter(stranger)
     assert rejection is not None
     assert rejection.kind == "calling-ae-title"
+    (visit,) = heard
+    assert isinstance(visit, SenderVisit)
+    assert (visit.calling_ae_title, visit.outcome) == ("EVE", "rejected")
 
 
 def test_what_is_told_and_asked_is_passed_on(
