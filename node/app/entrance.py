@@ -61,7 +61,7 @@ class Entrance:
             watermarks(settings),
             spool=spool,
             ledger=ledger,
-            unsettled=lambda: self._clerk.unsettled,
+            clerk=self._clerk,
         )
         self._registrar: Final = Registrar(
             ledger,

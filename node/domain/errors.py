@@ -16,7 +16,7 @@ SegnodeError
 │   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable, Overloaded
 ├── PeerFault               the world's fault: retried
 │   ├── DestinationUnreachable, DestinationRefused
-└── OwnFault                a defect of ours: EncodingRefused, StepCrashed
+└── OwnFault                a defect of ours: EncodingRefused, StepCrashed, RowRefused
 
 Every error carries what an administrator reads: what happened (the message), what it means
 for the study, and what to do. None of them may hold patient data.
@@ -302,6 +302,14 @@ class StepCrashed(OwnFault):
     """A step of the analysis raised an error that nobody foresaw."""
 
     code = "step-crashed"
+
+
+class RowRefused(StepCrashed):
+    """The database takes no row with these values, however often it is asked."""
+
+    code = "row-refused"
+    meaning = "The object is kept aside and is not used; the rest of the study goes on."
+    remedy = "Report it: a value came that the ledger cannot hold."
 
 
 def all_codes() -> frozenset[str]:

@@ -16,7 +16,7 @@ from node.listener.desk import News
 from node.listener.gate import WORDS, Gate
 from node.listener.statuses import DUPLICATE_INSTANCE, SUCCESS, status_of
 from node.net.storing import StoreAnswer, StoreRequest, Timing
-from node.store.admission import Arriving, check, check_class
+from node.store.admission import Arriving, check
 from node.store.journal import Entry, Journal
 from node.store.spool import Spool
 from node.telemetry.outcomes import ReceivedOutcome
@@ -108,11 +108,13 @@ class Arrival:
             entry.discard()
 
     def _check_request(self) -> None:
-        """Refuse what can be refused by the command alone."""
+        """Refuse what can be refused by the command alone.
+
+        A class that is not stored is not: its study is to tell of it, and stands in the data set.
+        """
         arriving = self._arriving
         if not is_uid(arriving.sop_class_uid) or not is_uid(arriving.sop_instance_uid):
             raise MissingIdentifier("The command lacks a valid SOP Class or SOP Instance UID.")
-        check_class(arriving)
         cause = self._shelf.gate.closed()
         if cause is not None:
             raise Overloaded(f"Nothing more is taken in: {WORDS[cause]}.")

@@ -21,6 +21,7 @@ from node.listener.desk import News
 from node.store.ledger import Ledger
 from node.store.settle import Settler
 from node.store.visits import SenderVisit
+from node.telemetry.outcomes import RefusingCause
 
 logger: Final = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Clerk:
         self._in_hand = 0
         self._something: Final = threading.Condition()
         self._writing = False
+        self._stuck: RefusingCause | None = None
         self._ending: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._run, name="clerk")
 
@@ -81,6 +83,11 @@ class Clerk:
         """Instances that were acknowledged and are not in the ledger yet."""
         with self._something:
             return len(self._tray.paths) + self._in_hand
+
+    @property
+    def stuck(self) -> RefusingCause | None:
+        """Why nothing can be written down now, None while it can."""
+        return self._stuck
 
     @property
     def is_idle(self) -> bool:
@@ -118,7 +125,6 @@ class Clerk:
             self._something.notify()
 
     def _run(self) -> None:
-        said = ""
         while True:
             with self._something:
                 self._something.wait_for(lambda: self._tray or self._ending.is_set(), LOOK_S)
@@ -130,11 +136,12 @@ class Clerk:
             self._let_a_burst_pass()
             try:
                 self._write_down()
-                said = ""
+                self._stuck = None
             except (LedgerUnavailable, SpoolUnwritable) as error:
-                if error.code != said:  # once, for it may last
+                cause: RefusingCause = "ledger" if isinstance(error, LedgerUnavailable) else "spool"
+                if cause != self._stuck:  # once, for it may last
                     logger.warning("what was received waits", extra={"code": error.code})
-                said = error.code
+                self._stuck = cause
                 if self._ending.wait(AGAIN_S):
                     return
             except Exception as error:  # the edge: the thread must live

@@ -31,12 +31,16 @@ _STATE: Final = struct.Struct("=dI")  # when it was set (monotonic, one clock fo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the node carries at one moment; None where it could not be found out."""
+    """What the node carries at one moment; None where it could not be found out.
+
+    stuck: why what was received cannot be settled, None while it can.
+    """
 
     free_bytes: int | None
     free_inodes: int | None
     unsettled: int
     waiting_analyses: int | None
+    stuck: RefusingCause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +55,15 @@ class Watermarks:
 
 def overload(load: Load, marks: Watermarks) -> RefusingCause | None:
     """Return why nothing more may be taken in, None when it may."""
-    if load.free_bytes is None:
-        return "spool"
-    if load.free_bytes < marks.free_bytes:
-        return "space"
-    if load.free_inodes is not None and load.free_inodes < marks.free_inodes:
-        return "inodes"
-    if load.waiting_analyses is None:
-        return "ledger"
-    if load.unsettled > marks.unsettled:
-        return "unsettled"
-    return "unfinished" if load.waiting_analyses > marks.waiting_analyses else None
+    passed: dict[RefusingCause, bool] = {
+        "spool": load.free_bytes is None,
+        "space": load.free_bytes is not None and load.free_bytes < marks.free_bytes,
+        "inodes": load.free_inodes is not None and load.free_inodes < marks.free_inodes,
+        "ledger": load.waiting_analyses is None,
+        "unsettled": load.unsettled > marks.unsettled,
+        "unfinished": (load.waiting_analyses or 0) > marks.waiting_analyses,
+    }
+    return load.stuck or next((cause for cause, is_so in passed.items() if is_so), None)
 
 
 class Gate:

@@ -3,10 +3,10 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
 from typing import Final
 
 from node.domain.errors import SegnodeError
+from node.listener.clerk import Clerk
 from node.listener.gate import WORDS, Gate, Load, Watermarks, overload
 from node.store.ledger import Ledger
 from node.store.spool import Spool
@@ -28,13 +28,13 @@ class Sentry:
         *,
         spool: Spool,
         ledger: Ledger,
-        unsettled: Callable[[], int],
+        clerk: Clerk,
     ) -> None:
         self._gate: Final = gate
         self._marks: Final = marks
         self._spool: Final = spool
         self._ledger: Final = ledger
-        self._unsettled: Final = unsettled
+        self._clerk: Final = clerk
         self._cause: RefusingCause | None = None
         self._stopping: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._run, name="sentry")
@@ -80,6 +80,7 @@ class Sentry:
         return Load(
             free_bytes=free_bytes,
             free_inodes=free_inodes,
-            unsettled=self._unsettled(),
+            unsettled=self._clerk.unsettled,
             waiting_analyses=waiting,
+            stuck=self._clerk.stuck,
         )

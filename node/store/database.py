@@ -15,7 +15,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from node.domain.errors import ConfigurationInvalid, LedgerUnavailable, StepCrashed
+from node.domain.errors import (
+    ConfigurationInvalid,
+    LedgerUnavailable,
+    RowRefused,
+    StepCrashed,
+)
 from node.store import migrations
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -100,10 +105,6 @@ def _lock_for_migration(connection: Connection) -> None:
         connection.execute(text("BEGIN IMMEDIATE"))
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-
-
-class RowRefused(StepCrashed):
-    """The database takes no row with these values, however often it is asked."""
 
 
 class Transaction:

@@ -21,6 +21,7 @@ from node.domain.clock import Clock
 from node.domain.errors import (
     DuplicateDiffers,
     RefusedInput,
+    RowRefused,
     SegnodeError,
     SpoolDamaged,
     StepCrashed,
@@ -28,7 +29,6 @@ from node.domain.errors import (
 from node.domain.ids import AETitle, SOPInstanceUID, StudyInstanceUID
 from node.domain.study import Reason, Refusal, StoredInstance
 from node.store.admission import Admission
-from node.store.database import RowRefused
 from node.store.entries import Found, meta_of, read_entry
 from node.store.intake import Received
 from node.store.journal import discard_blanks, files_in, orphans

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from node.domain.errors import RowRefused
 from node.domain.header import Header
 from node.domain.ids import (
     AETitle,
@@ -19,7 +20,6 @@ from node.domain.ids import (
 from node.domain.states import AnalysisState, RevisionState
 from node.domain.study import Reason, Refusal
 from node.store import schema
-from node.store.database import RowRefused
 from node.store.intake import Received
 from node.store.ledger import Ledger, open_ledger
 from tests.support.ledger_values import (

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from node.domain.errors import LedgerUnavailable, SpoolUnwritable
+from node.domain.errors import LedgerUnavailable, RowRefused, SpoolUnwritable
 from node.domain.ids import AETitle, SOPInstanceUID, TransferSyntaxUID
 from node.domain.states import RevisionState
 from node.store.admit import Admission, Incoming
-from node.store.database import RowRefused
 from node.store.intake import Received
 from node.store.journal import Journal, files_in, orphans
 from node.store.ledger import Ledger, open_ledger

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,10 +32,12 @@ def test_on_its_marks_the_node_still_takes_images() -> None:
         ({"waiting_analyses": None}, "ledger"),
         ({"unsettled": 11}, "unsettled"),
         ({"waiting_analyses": 6}, "unfinished"),
+        ({"stuck": "spool"}, "spool"),
+        ({"stuck": "ledger", "free_bytes": 0}, "ledger"),
     ],
 )
-def test_beyond_a_mark_it_says_which(change: dict[str, int | None], cause: str) -> None:
-    assert overload(replace(EASY, **change), MARKS) == cause  # type: ignore[arg-type]
+def test_beyond_a_mark_it_says_which(change: dict[str, Any], cause: str) -> None:
+    assert overload(replace(EASY, **change), MARKS) == cause
 
 
 numbers = st.one_of(st.none(), st.integers(0, 2000))
