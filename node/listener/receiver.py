@@ -36,6 +36,7 @@ STOP_LIMIT_S: Final = 5.0
 NO_LIMIT: Final = 1_000_000
 TIDY_S: Final = 0.25
 LOWEST_PRIORITY: Final = 19
+FEW_BLANKS: Final = 64
 
 CROWD: Final = 64
 """More connections at once than honest senders have; rejected ones, that is."""
@@ -78,6 +79,7 @@ class Receiver:
         self._fault: str | None = None  # why there are no blanks
         self._stopping: Final = threading.Event()
         self._has_ended: Final = threading.Event()
+        self._ready = 0
         self._tidier: Final = threading.Thread(target=self._tidy, name="tidy", daemon=True)
         self._tidier.start()
 
@@ -152,7 +154,14 @@ class Receiver:
             give_memory_back()
 
     def _refill(self) -> None:
-        """Make blanks; say once why there can be none, for the disk may be full for hours."""
+        """Make blanks, when nobody takes them just now or few are left.
+
+        Says once why there can be none, for the disk may be full for hours.
+        """
+        ready, before = self._journal.ready, self._ready
+        self._ready = ready
+        if FEW_BLANKS <= ready < before:
+            return
         fault = None
         try:
             self._journal.refill()
