@@ -3,9 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from node.dicom.ours import is_ours
 from node.dicom.uids import is_uid
@@ -96,9 +96,9 @@ class Arrival:
             logger.error("admission crashed", exc_info=error)  # noqa: TRY400 -- its text stays out
             return self._refuse(SegnodeError("admission crashed"), header, entry.size, timing)
         self._entry = None
-        news = self._news(outcome, header, entry.size)
         seconds = time.perf_counter() - started
-        self._tell(replace(news, path=path, seconds=seconds), timing)
+        news = self._news(outcome, header, entry.size, path=path, seconds=seconds)
+        self._tell(news, timing)
         return StoreAnswer(status=_STATUS[outcome])
 
     def abandon(self) -> None:
@@ -145,11 +145,13 @@ class Arrival:
         size_bytes: int = 0,
         timing: Timing | None = None,
     ) -> StoreAnswer:
-        news = self._news("refused", header, size_bytes)
-        self._tell(replace(news, code=error.code, text=error.what), timing)
+        news = self._news("refused", header, size_bytes, code=error.code, text=error.what)
+        self._tell(news, timing)
         return StoreAnswer(status=status_of(error), comment=error.code)
 
-    def _news(self, outcome: ReceivedOutcome, header: Identity | None, size_bytes: int) -> News:
+    def _news(
+        self, outcome: ReceivedOutcome, header: Identity | None, size_bytes: int, **others: Any
+    ) -> News:
         return News(
             outcome=outcome,
             calling_ae_title=self._arriving.calling_ae_title,
@@ -157,6 +159,7 @@ class Arrival:
             sop_instance_uid=self._arriving.sop_instance_uid[:LONGEST_UID],
             size_bytes=size_bytes,
             study_instance_uid=header.study_instance_uid if header is not None else "",
+            **others,
         )
 
     def _tell(self, news: News, timing: Timing | None) -> None:

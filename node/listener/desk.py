@@ -31,6 +31,10 @@ class News:
     code: str = ""
     text: str = ""
 
+    def to_json(self) -> Body:
+        """Return it as plain JSON; `News(**...)` reads it. Many times faster than `asdict`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class Desk(Protocol):
     """Where a receiver turns to; safe for many threads."""

@@ -71,7 +71,7 @@ class RemoteDesk:
     def tell(self, news: News) -> None:
         """See `Desk`."""
         if news.outcome != "refused" or len(self._reports) < MOST_REFUSALS:
-            self._put({"news": asdict(news)})
+            self._put({"news": news.to_json()})
 
     def ask(self, service: str, body: Body) -> Body:
         """See `Desk`."""
