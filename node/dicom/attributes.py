@@ -97,19 +97,19 @@ def from_bytes(
 def from_beginning(
     beginning: bytes,
     transfer_syntax_uid: str,
-    shapes: tuple[Layout, Layout],
+    shape: Layout,
     *,
+    walked: Wanted,
     start: int,
     end: int,
 ) -> Attributes | None:
     """Return attributes from the first bytes of a data set that ends at `end`.
 
-    shapes: what is walked over and checked, and what of it is returned. None where the
-    beginning does not tell; then from_bytes of the whole does, or raises.
+    walked: what of it is looked into and checked, `shape` among it. None where the beginning
+    does not tell; then from_bytes of the whole does, or raises.
     """
-    walked, taken = shapes
-    raw = read_beginning(beginning, transfer_syntax_uid, walked.wanted, start=start, end=end)
-    return None if raw is None else _from_raw(raw, taken, encodings_of(()))
+    raw = read_beginning(beginning, transfer_syntax_uid, walked, start=start, end=end)
+    return None if raw is None else _from_raw(raw, shape, encodings_of(()))
 
 
 def from_dataset(dataset: Dataset, top: Layout) -> Attributes:

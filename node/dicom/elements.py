@@ -34,6 +34,7 @@ _SHORT_VR: Final = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
 )
 _LONG_VR: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT_HEAD: Final = struct.Struct("<HH2sH").unpack_from
 _UNDEFINED: Final = 0xFFFFFFFF
 _PIECE: Final = 2**20
 _ITEM: Final = 0xFFFEE000
@@ -172,6 +173,7 @@ class _Walk:
         self._two = struct.Struct(order + "HH").unpack_from
         self._short = struct.Struct(order + "H").unpack_from
         self._long = struct.Struct(order + "I").unpack_from
+        self._is_usual = little_endian and not implicit
         self.left = MAX_ELEMENTS
         self.saw_pixel_data = False
 
@@ -181,6 +183,10 @@ class _Walk:
         data, position = self._data, start
         end = len(data) if end is None else end
         while position < end:
+            if self._is_usual:
+                position = self._step_over_short_ones(position, end, wanted, found)
+                if position == end:
+                    break
             if position > start and data[position] == 0 and self._is_padding(position):
                 break  # a data set padded with zeros
             head = self.head(position, end)
@@ -192,6 +198,29 @@ class _Walk:
                 raise NotDicom("the bytes do not begin like a data set")
             position = self.element(head, end, wanted, found, depth=0)
         return found
+
+    def _step_over_short_ones(self, position: int, end: int, wanted: Wanted, found: RawItem) -> int:
+        """Take or step over short elements; return where the first other one begins.
+
+        It does what `head` and `element` do, without a call for each: most of a header is such
+        elements, and the time to read one goes by their number.
+        """
+        data, tags, sequences, left = self._data, wanted.tags, wanted.sequences, self.left
+        while position + 8 <= end:
+            group, number, vr, length = _SHORT_HEAD(data, position)
+            tag = group << 16 | number
+            stop = position + 8 + length
+            if vr not in _SHORT_VR or not 0x00080000 <= tag < _ITEM or stop > end:
+                break
+            if tag in sequences or left == 0:
+                break
+            if tag in tags and length <= MAX_VALUE:
+                value = data[position + 8 : stop]
+                found.elements[tag] = RawElement(vr.decode("ascii"), value, little_endian=True)
+            left -= 1
+            position = stop
+        self.left = left
+        return position
 
     def _is_padding(self, position: int) -> bool:
         end = len(self._data)

@@ -14,7 +14,7 @@ from node.dicom.attributes import (
     from_dataset,
     layout,
 )
-from node.dicom.elements import Encoded
+from node.dicom.elements import Encoded, Wanted
 from node.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME, SHARED, lifted, planes_of
 from node.dicom.uids import is_uid
 from node.domain.errors import MissingIdentifier, NotDicom
@@ -145,8 +145,11 @@ _TOP: Final = layout(
 )
 
 _IDENTITY: Final = layout(
-    " ".join(keyword for keyword, _ in _IDENTIFIERS.values()) + " Manufacturer SoftwareVersions"
+    " ".join(keyword for keyword, _ in _IDENTIFIERS.values())
+    + " SpecificCharacterSet Manufacturer SoftwareVersions"
 )
+_WALKED: Final = Wanted(_IDENTITY.wanted.tags, _TOP.wanted.sequences)
+"""Of what a Header reads, all that can be wrong in a way that matters to an identity."""
 
 
 def read_header(data_set: Encoded, transfer_syntax_uid: str, *, start: int = 0) -> Header:
@@ -172,7 +175,9 @@ def read_identity(
     whole says what. Where it returns an identity, read_header raises nothing but what is
     raised here: MissingIdentifier, NotDicom.
     """
-    top = from_beginning(beginning, transfer_syntax_uid, (_TOP, _IDENTITY), start=start, end=end)
+    top = from_beginning(
+        beginning, transfer_syntax_uid, _IDENTITY, walked=_WALKED, start=start, end=end
+    )
     if top is None:
         return None
     return Identity(
