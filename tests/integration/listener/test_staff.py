@@ -2,6 +2,7 @@
 
 import errno
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,11 @@ def test_a_receiver_that_is_hired_while_all_is_stopped_is_told_too(
     monkeypatch.setattr(staff, "PAUSES_S", (0.0,))
     hire = Staff._hire
     hired: list[Colleague] = []
+    is_replaced = threading.Event()
 
     def hire_late(self: Staff, name: str) -> Colleague:
         if hired:
+            is_replaced.set()
             self._stopping.wait(20)
         hired.append(hire(self, name))
         return hired[-1]
@@ -74,7 +77,7 @@ def test_a_receiver_that_is_hired_while_all_is_stopped_is_told_too(
     with listening(tmp_path / "spool", processes=1):
         for child in psutil.Process().children():
             child.kill()
-        wait_until(lambda: not receivers(), "it is dead", 20)
+        assert is_replaced.wait(20)
     assert [colleague.process.poll() for colleague in hired] == [-9, 0]
 
 

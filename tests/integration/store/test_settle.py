@@ -255,7 +255,7 @@ def test_an_object_that_the_database_cannot_hold_is_kept_aside_and_holds_up_noth
     assert files_in(journal.folder) == []
     assert len(_kept_aside(spool)) == 1
     assert len(list((spool.root / "objects").rglob("*.dcm"))) == 2
-    assert _refusals(ledger) == ["step-crashed"]
+    assert _refusals(ledger) == ["row-refused"]
 
 
 def test_a_calling_ae_title_that_is_none_is_written_down_as_what_can_be_shown(
