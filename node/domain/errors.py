@@ -10,12 +10,15 @@ SegnodeError
 │   ├── SeriesUnusable      a series that cannot be made into one volume
 │   │   ├── TooFewSlices, SliceGap, DoubledSlice, MixedOrientation, MixedGeometry
 │   │   ├── NoGeometry, ShearedGeometry, UndecodablePixels
-│   └── StudyUnusable       RoleMissing, RegistrationFailed, BrainNotFound
+│   │   ├── MultipleVolumes, TiledImages, VolumeTooLarge, NoSignal
+│   └── StudyUnusable       RoleMissing, RegistrationFailed, MirroredSeries, BrainNotFound,
+│                           HeadIncomplete
 ├── SiteFault               this machine or its configuration: an administrator acts, then retry
 │   ├── ConfigurationInvalid, RuleInvalid, DestinationUnknown, BundleInvalid, BundleMissing
 │   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable, Overloaded
+│   ├── OutOfMemory, TimeLimitReached
 ├── PeerFault               the world's fault: retried
-│   ├── DestinationUnreachable, DestinationRefused
+│   ├── DestinationUnreachable, DestinationRefused, DownloadFailed
 └── OwnFault                a defect of ours: EncodingRefused, StepCrashed, RowRefused
 
 Every error carries what an administrator reads: what happened (the message), what it means
@@ -160,6 +163,38 @@ class UndecodablePixels(SeriesUnusable):
     remedy = "Send the series uncompressed, or tell us the transfer syntax."
 
 
+class MultipleVolumes(SeriesUnusable):
+    """Several volumes in one series: echoes, time points, magnitude and phase."""
+
+    code = "multiple-volumes"
+    meaning = "It is not known which of the volumes is meant, so the series is not used."
+    remedy = "Send the series split by what the reason names."
+
+
+class TiledImages(SeriesUnusable):
+    """Many slices laid side by side in one image, as a mosaic."""
+
+    code = "tiled-images"
+    meaning = "Such series are fast echo-planar ones and take no role."
+    remedy = "Nothing, or have the scanner export single or enhanced images."
+
+
+class VolumeTooLarge(SeriesUnusable):
+    """More voxels than an analysis can hold in memory."""
+
+    code = "volume-too-large"
+    meaning = "The series was not read, because it would not fit into memory."
+    remedy = "Send the series as acquired, without the interpolation to a larger matrix."
+
+
+class NoSignal(SeriesUnusable):
+    """Images of one value only."""
+
+    code = "no-signal"
+    meaning = "The images show nothing, so the series is not used."
+    remedy = "Look at the series; send it again if the scanner shows more than that."
+
+
 class StudyUnusable(RefusedInput):
     """A study that cannot be analysed although its series are readable."""
 
@@ -178,6 +213,21 @@ class RegistrationFailed(StudyUnusable):
 
     code = "registration-failed"
     remedy = "Look for a wrong or mirrored series; then retry the study."
+
+
+class MirroredSeries(StudyUnusable):
+    """A series whose left is the right of another."""
+
+    code = "mirrored-series"
+    meaning = "Nothing was made of it: a result might be on the wrong side of the head."
+    remedy = "Find out which series is mirrored (a conversion, an export) and send it as acquired."
+
+
+class HeadIncomplete(StudyUnusable):
+    """Too much of the brain lies outside the field of view."""
+
+    code = "head-incomplete"
+    remedy = "Send a series that covers the brain, or change the rule's reference role."
 
 
 class BrainNotFound(StudyUnusable):
@@ -262,6 +312,20 @@ class Overloaded(SiteFault):
     remedy = "Make room on the spool's disk, or see what holds up the work that waits."
 
 
+class OutOfMemory(SiteFault):
+    """The model did not fit into memory, not even in the smallest pieces on the CPU."""
+
+    code = "out-of-memory"
+    remedy = "Free memory or add some (`segnode doctor` shows what is there), then retry the study."
+
+
+class TimeLimitReached(SiteFault):
+    """A computation took longer than it may and was stopped."""
+
+    code = "time-limit"
+    remedy = "See what else the machine does, or raise `work.limits` in node.yaml; then retry."
+
+
 class PeerFault(SegnodeError):
     """A peer does not answer or does not take; tried again later."""
 
@@ -282,6 +346,14 @@ class DestinationRefused(PeerFault):
     code = "destination-refused"
     meaning = "The result exists here but not at that destination."
     remedy = "Ask the archive's administrator with the status; then `segnode studies retry`."
+
+
+class DownloadFailed(PeerFault):
+    """A file could not be had, or is not the file that was wanted."""
+
+    code = "download-failed"
+    meaning = "Nothing was installed; what was there before stays."
+    remedy = "Try again, or carry the file here by hand and name it with --from."
 
 
 class OwnFault(SegnodeError):
