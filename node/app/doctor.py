@@ -14,11 +14,13 @@ from node.operations.checks import (
     check_certificate,
     check_database,
     check_destinations,
+    check_machine,
     check_port,
     check_rules,
     check_spool,
 )
 from node.rules.files import RuleBook
+from node.segmentation.machine import measure_machine
 
 
 def examine(configuration: Path) -> tuple[Finding, ...]:
@@ -35,6 +37,7 @@ def examine(configuration: Path) -> tuple[Finding, ...]:
         check_port("HTTP port", settings.http.host, settings.http.port),
         _spool(settings),
         _database(settings),
+        check_machine(measure_machine(settings.work.threads)),
         *_rules_and_bundles(settings),
         *check_destinations(peers_of(settings)),
     )

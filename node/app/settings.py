@@ -161,17 +161,27 @@ class Destination(Section):
     timeout_s: Annotated[float, Field(gt=0)] = 30.0
 
 
+class WorkLimits(Section):
+    """Seconds after which a computation is stopped and the analysis fails with that reason."""
+
+    brain_s: Annotated[float, Field(gt=0)] = 600.0
+    infer_s: Annotated[float, Field(gt=0)] = 1800.0
+
+
 class Work(Section):
     """The executing half.
 
     executor_id: differs between machines and stays the same over restarts; by default the
-    host's name, and "local" on SQLite, where there is one.
+    host's name, and "local" on SQLite, where there is one. threads: of the computation, 0 for
+    one a core. brain_method: how the brain is found; "auto" chooses for each study.
     """
 
     executor_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{0,64}$")] = ""
     analyses_at_once: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     polling_s: Annotated[float, Field(gt=0, le=60)] = 0.2
+    limits: WorkLimits = WorkLimits()
+    brain_method: Literal["auto", "hd-bet", "hd-bet-v1", "deepbet"] = "auto"
 
 
 class Retry(Section):

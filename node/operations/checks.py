@@ -14,11 +14,14 @@ from node.domain.ids import DestinationName
 from node.listener.callers import ANYONE
 from node.net.scu import Peer, echo
 from node.net.tls import TlsOptions, certificate_end
+from node.segmentation.machine import Machine, describe, efforts
 from node.store.ledger import Ledger
 from node.store.spool import Spool
 
 MIB = 1024 * 1024
 CERTIFICATE_NOTICE = timedelta(days=30)
+LEAST_FREE_RAM = 4 * 1024 * MIB
+"""An analysis of four series of 1 mm, with the system beside it."""
 
 
 class Grade(StrEnum):
@@ -74,6 +77,16 @@ def check_database(ledger: Ledger) -> Finding:
         return ledger.engine.dialect.name
 
     return finding_of("database", probe)
+
+
+def check_machine(machine: Machine) -> Finding:
+    """Say what the machine has, and what an analysis would use of it."""
+    first = efforts(machine)[0]
+    text = f"{machine}; analyses use {describe(first)}"
+    if machine.free_ram_bytes < LEAST_FREE_RAM:
+        text += f"; with less than {LEAST_FREE_RAM // MIB} MiB free they may not fit"
+        return Finding(check="machine", grade=Grade.WARN, text=text)
+    return Finding(check="machine", grade=Grade.OK, text=text)
 
 
 def check_callers(callers: Sequence[str]) -> Finding:

@@ -106,6 +106,11 @@ work:
   analyses_at_once: 1
   # How often to look for work, in seconds.
   polling_s: 0.2
+  # How the brain is found: auto chooses by what is installed, memory and sequence; or hd-bet,
+  # hd-bet-v1, deepbet.
+  brain_method: auto
+  # A computation that takes longer, in seconds, is stopped, and the study says so.
+  limits: {brain_s: 600, infer_s: 1800}
 
 retry:
   # A destination that does not answer is tried again after 5 s, 10 s, 20 s ... 15 min.

@@ -14,10 +14,12 @@ from node.operations.checks import (
     check_callers,
     check_certificate,
     check_destinations,
+    check_machine,
     check_port,
     check_rules,
     check_spool,
 )
+from node.segmentation.machine import Machine
 from node.store.spool import Spool
 from tests.support.certificates import DAY, NOW, Authority
 
@@ -121,3 +123,16 @@ def test_a_rule_that_sends_to_nobody_known_is_a_fault(tmp_path: Path) -> None:
     found = check_rules(tmp_path, (), {"glioma": ("research",)}, ("pacs",))
     assert found.grade is Grade.FAULT
     assert "research" in found.text
+
+
+def test_the_machine_is_described_with_what_an_analysis_would_use() -> None:
+    machine = Machine(cores=2, free_ram_bytes=8 << 30, total_ram_bytes=16 << 30)
+    found = check_machine(machine)
+    assert found.grade is Grade.OK
+    assert "8.0 GiB of 16.0 GiB" in found.text
+    assert "analyses use cpu" in found.text
+
+
+def test_little_free_memory_is_warned_of() -> None:
+    machine = Machine(cores=2, free_ram_bytes=1 << 30, total_ram_bytes=16 << 30)
+    assert check_machine(machine).grade is Grade.WARN
