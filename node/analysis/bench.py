@@ -1,17 +1,16 @@
 """What the stages of an analysis are handed: where things lie and who does the work."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
+from node.analysis.case import Case, Tools
 from node.domain.clock import Clock
 from node.domain.errors import DestinationUnknown
 from node.domain.ids import AnalysisId, DestinationName, SeriesInstanceUID
 from node.domain.regions import Role
 from node.domain.study import AnalysisOrder, AnalysisRecord, StoredInstance
-from node.imaging.brain import BrainExtractor
-from node.imaging.volume import Volume
 from node.segmentation.bundle import Bundle, bundle_sha256, open_bundle
 from node.segmentation.library import find
 from node.store.ledger import Ledger
@@ -40,17 +39,14 @@ class BundleShelf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """All that a stage may touch beside its own artefacts.
-
-    choose_extractor: gives the brain extractor that fits a reference volume.
-    """
+    """All that a stage may touch beside its own artefacts. tools: for the heavy steps."""
 
     spool: Spool
     ledger: Ledger
     bundles: BundleShelf
     clock: Clock
     software_version: str
-    choose_extractor: Callable[[Volume], BrainExtractor]
+    tools: Tools = field(default_factory=Tools)
     known_destinations: tuple[DestinationName, ...] = ()
     overlay_thickness_mm: float = 3.0
 
@@ -99,6 +95,13 @@ class Job:
     def bundle(self) -> Bundle:
         """The bundle that the order names."""
         return self.bench.bundles.get(self.record.order.bundle)
+
+    @property
+    def case(self) -> Case:
+        """What the steps between series and labels are handed."""
+        return Case(
+            folder=self.folder, roles=self.roles, bundle=self.bundle, tools=self.bench.tools
+        )
 
     @property
     def reference_files(self) -> tuple[Path, ...]:

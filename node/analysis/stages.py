@@ -1,28 +1,23 @@
 """The way from DICOM files to gated objects, one function a stage.
 
-A stage reads the artefacts of the stages before it from the job's folder, calls one function
-of imaging, segmentation or results, and returns the names of the files that it left and a
-summary for the ledger. Arrays never leave a stage other than as files.
+A stage reads the artefacts of the stages before it from the job's folder and returns the names
+of the files that it left and a summary for the ledger. Arrays never leave a stage other than
+as files. What lies between series and labels is in `node.analysis.steps`.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import numpy as np
-
+from node.analysis import steps
 from node.analysis.bench import Job
+from node.analysis.case import LABELS, Case, volume_name
+from node.analysis.steps import StepResult
 from node.domain.errors import NoGeometry, OwnFault
-from node.domain.regions import Role
 from node.domain.states import DeliveryState
 from node.domain.study import DeliveryRecord
 from node.imaging.artefacts import load_volume, save_volume, write_durably
 from node.imaging.assemble import assemble
 from node.imaging.measure import region_volumes
-from node.imaging.prepare import ModelInput, prepare
-from node.imaging.register import Registration, register
-from node.imaging.resample import to_native
 from node.imaging.volume import Volume
 from node.results.context import ResultContext
 from node.results.gate import check
@@ -30,9 +25,6 @@ from node.results.overlay import encode_overlay, render_png
 from node.results.seg import EncodedObject, encode_seg
 
 PICTURE = "overlay.png"
-REGISTRATIONS = "registrations.json"
-
-StageResult = tuple[tuple[str, ...], dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +32,11 @@ class Stage:
     """A named stage. parameters: what its result depends on beside the stage before it."""
 
     name: str
-    work: Callable[[Job], StageResult]
+    work: Callable[[Job], StepResult]
     parameters: Callable[[Job], dict[str, str]] = lambda job: {}  # noqa: ARG005
 
 
-def assemble_series(job: Job) -> StageResult:
+def assemble_series(job: Job) -> StepResult:
     """Make one volume of each role's series. Raises SeriesUnusable, SpoolDamaged."""
     summary: dict[str, object] = {}
     for role in job.roles:
@@ -52,89 +44,12 @@ def assemble_series(job: Job) -> StageResult:
         if role is job.record.order.reference and not volume.grid.frame_of_reference_uid:
             message = "the reference series has no Frame of Reference UID, which a result needs"
             raise NoGeometry(message)
-        save_volume(volume, job.folder / f"{role}.volume")
+        save_volume(volume, job.folder / volume_name(role))
         summary[role] = {
             "shape": list(volume.grid.shape),
             "spacing_mm": [round(mm, 3) for mm in volume.grid.spacing_mm],
         }
-    return tuple(f"{role}.volume" for role in job.roles), summary
-
-
-def register_series(job: Job) -> StageResult:
-    """Bring every role onto the reference role. Raises RegistrationFailed."""
-    reference, *others = job.roles
-    fixed = load_volume(job.folder / f"{reference}.volume")
-    found: dict[Role, Registration] = {}
-    for role in others:
-        moving = load_volume(job.folder / f"{role}.volume")
-        frame = moving.grid.frame_of_reference_uid
-        same_frame = frame != "" and frame == fixed.grid.frame_of_reference_uid
-        found[role] = register(moving, fixed, same_frame=same_frame)
-    content = {role: {**asdict(r), "matrix": r.matrix.tolist()} for role, r in found.items()}
-    write_durably(job.folder / REGISTRATIONS, json.dumps(content).encode())
-    summary: dict[str, object] = {
-        role: {"gate": r.gate, "similarity": round(r.metric, 3), "moved_mm": round(r.moved_mm, 2)}
-        for role, r in found.items()
-    }
-    return (REGISTRATIONS,), summary
-
-
-def load_registrations(folder: Path) -> dict[Role, Registration]:
-    """Read what register_series left."""
-    content = json.loads((folder / REGISTRATIONS).read_bytes())
-    return {
-        Role(role): Registration(**{**entry, "matrix": np.array(entry["matrix"])})
-        for role, entry in content.items()
-    }
-
-
-def extract_brain(job: Job) -> StageResult:
-    """Find the brain on the reference role. Raises BrainNotFound."""
-    reference = load_volume(job.folder / f"{job.roles[0]}.volume")
-    extractor = job.bench.choose_extractor(reference)
-    brain = extractor(reference)
-    save_volume(brain, job.folder / "brain.volume")
-    millilitres = float(np.count_nonzero(brain.array)) * brain.grid.voxel_mm3 / 1000
-    return ("brain.volume",), {"method": extractor.name, "brain_ml": round(millilitres, 1)}
-
-
-def prepare_input(job: Job) -> StageResult:
-    """Put all roles on the model's grid, normalised as the bundle's manifest demands."""
-    volumes = {role: load_volume(job.folder / f"{role}.volume") for role in job.roles}
-    prepared = prepare(
-        volumes,
-        load_registrations(job.folder),
-        load_volume(job.folder / "brain.volume"),
-        job.bundle.manifest.preprocessing,
-    )
-    for role, channel in prepared.channels.items():
-        save_volume(channel, job.folder / f"{role}.input")
-    save_volume(prepared.brain, job.folder / "brain.input")
-    names = (*(f"{role}.input" for role in prepared.channels), "brain.input")
-    return names, {"shape": list(prepared.grid.shape)}
-
-
-def infer_labels(job: Job) -> StageResult:
-    """Run the bundle on the prepared input."""
-    brain = load_volume(job.folder / "brain.input")
-    channels = {role: load_volume(job.folder / f"{role}.input") for role in job.roles}
-    labels = job.bundle.segment(ModelInput(channels=channels, brain=brain, grid=brain.grid))
-    save_volume(labels, job.folder / "labels.input")
-    manifest = job.bundle.manifest
-    return ("labels.input",), {
-        "bundle": manifest.name,
-        "version": manifest.version,
-        "sha256": job.bundle.sha256,
-    }
-
-
-def return_to_native(job: Job) -> StageResult:
-    """Bring the labels back to the reference series' own grid and measure them."""
-    reference = load_volume(job.folder / f"{job.roles[0]}.volume")
-    labels = to_native(load_volume(job.folder / "labels.input"), reference.grid)
-    save_volume(labels, job.folder / "labels.volume")
-    volumes = {v.region.value: round(v.millilitres, 3) for v in region_volumes(labels)}
-    return ("labels.volume",), {"volumes_ml": volumes}
+    return tuple(volume_name(role) for role in job.roles), summary
 
 
 def result_context(job: Job, labels: Volume) -> ResultContext:
@@ -153,13 +68,13 @@ def result_context(job: Job, labels: Volume) -> ResultContext:
     )
 
 
-def encode_objects(job: Job) -> StageResult:
+def encode_objects(job: Job) -> StepResult:
     """Make SEG and overlay, hold them against the source, and plan their deliveries.
 
     Raises EncodingRefused.
     """
-    reference = load_volume(job.folder / f"{job.roles[0]}.volume")
-    labels = load_volume(job.folder / "labels.volume")
+    reference = job.case.volume(job.roles[0])
+    labels = load_volume(job.folder / LABELS)
     context = result_context(job, labels)
     others = tuple(path for role in job.roles[1:] for path in job.files(role))
     seg = encode_seg(labels, job.reference_files, others, context)
@@ -217,6 +132,10 @@ def _bundle(job: Job) -> dict[str, str]:
     return {"bundle": job.bundle.sha256}
 
 
+def _brain(job: Job) -> dict[str, str]:
+    return {"method": job.bench.tools.brain.method}
+
+
 def _shown(job: Job) -> dict[str, str]:
     return {
         "destinations": ",".join(job.bench.destinations(job.record.order)),
@@ -224,13 +143,18 @@ def _shown(job: Job) -> dict[str, str]:
     }
 
 
+def _of_case(step: Callable[[Case], StepResult]) -> Callable[[Job], StepResult]:
+    """Make a stage's work of a step that needs no ledger."""
+    return lambda job: step(job.case)
+
+
 STAGES: tuple[Stage, ...] = (
     Stage(name="assemble", work=assemble_series, parameters=_inputs),
-    Stage(name="register", work=register_series),
-    Stage(name="brain", work=extract_brain),
-    Stage(name="prepare", work=prepare_input, parameters=_bundle),
-    Stage(name="infer", work=infer_labels, parameters=_bundle),
-    Stage(name="native", work=return_to_native),
+    Stage(name="register", work=_of_case(steps.register_series)),
+    Stage(name="brain", work=_of_case(steps.find_brain), parameters=_brain),
+    Stage(name="prepare", work=_of_case(steps.prepare_input), parameters=_bundle),
+    Stage(name="infer", work=_of_case(steps.infer_labels), parameters=_bundle),
+    Stage(name="native", work=_of_case(steps.return_to_native)),
     Stage(name="encode", work=encode_objects, parameters=_shown),
 )
 

@@ -5,13 +5,17 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from node.analysis.bench import Bench, BundleShelf
+from node.analysis.case import Tools
+from node.analysis.workshop import ChildProcess, Workshop
 from node.app.settings import Settings
 from node.app.wiring import (
     CLOCK,
     SOFTWARE_VERSION,
     bundle_folders,
+    hd_bet_folder,
     ledger_of,
     peers_of,
     spool_of,
@@ -20,7 +24,8 @@ from node.domain.errors import ConfigurationInvalid
 from node.jobs.executor import ExecutorOptions, executing
 from node.jobs.queue import prepare_database
 from node.jobs.workflows import Backoff, Flow
-from node.segmentation.brains import choose_extractor
+from node.segmentation.brains import BrainOptions, Method
+from node.segmentation.machine import measure_machine
 
 
 def work(settings: Settings, stop: threading.Event) -> None:
@@ -29,8 +34,7 @@ def work(settings: Settings, stop: threading.Event) -> None:
     Raises SpoolUnwritable, LedgerUnavailable, ConfigurationInvalid.
     """
     spool = spool_of(settings)
-    with _the_only_one(settings):
-        _limit_threads(settings)
+    with _the_only_one(settings), ChildProcess() as workshop:
         ledger = ledger_of(settings)
         prepare_database(settings.database_url)
         peers = peers_of(settings)
@@ -40,7 +44,7 @@ def work(settings: Settings, stop: threading.Event) -> None:
             bundles=BundleShelf(bundle_folders(settings)),
             clock=CLOCK,
             software_version=SOFTWARE_VERSION,
-            choose_extractor=choose_extractor,
+            tools=tools_of(settings, workshop),
             known_destinations=tuple(peers),
             overlay_thickness_mm=settings.overlay_thickness_mm,
         )
@@ -54,12 +58,18 @@ def work(settings: Settings, stop: threading.Event) -> None:
             stop.wait()
 
 
-def _limit_threads(settings: Settings) -> None:
-    """Give numeric libraries the configured number of threads; 0 leaves them alone."""
-    if settings.work.threads:
-        import torch  # noqa: PLC0415 - heavy, and only this process needs it
-
-        torch.set_num_threads(settings.work.threads)
+def tools_of(settings: Settings, workshop: Workshop) -> Tools:
+    """Return what the heavy steps work with, as the configuration says."""
+    options = settings.work
+    return Tools(
+        workshop=workshop,
+        machine=partial(measure_machine, options.threads),
+        brain=BrainOptions(
+            method=Method(options.brain_method), hd_bet_folder=hd_bet_folder(settings)
+        ),
+        brain_limit_s=options.limits.brain_s,
+        infer_limit_s=options.limits.infer_s,
+    )
 
 
 @contextmanager

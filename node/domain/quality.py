@@ -3,6 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+FINDINGS: Final = "findings"
+MEASURED: Final = "measured"
+"""Parts of a step's summary: what lowers the trust, and lines of what was measured."""
 
 
 class Trust(StrEnum):

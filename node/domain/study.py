@@ -1,7 +1,9 @@
 """Values of the judgement: what came, which series is what, and whether it is all here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from node.domain.header import Header, Plane
 from node.domain.ids import (
@@ -16,6 +18,7 @@ from node.domain.ids import (
     SOPInstanceUID,
     StudyInstanceUID,
 )
+from node.domain.quality import FINDINGS, Finding, Verdict, collect
 from node.domain.regions import Role
 from node.domain.states import AnalysisState, DeliveryState, RevisionState, StepState
 
@@ -208,6 +211,15 @@ class StepRecord:
     started_at: datetime
     seconds: float | None
     summary: dict[str, object]
+
+
+def verdict_of(steps: Sequence[StepRecord]) -> Verdict:
+    """Collect what the steps of an analysis found that lowers the trust in its result."""
+    written: list[Any] = []
+    for step in steps:
+        found = step.summary.get(FINDINGS)
+        written += found if isinstance(found, list) else []
+    return collect(Finding(code=entry["code"], text=entry["text"]) for entry in written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,16 +58,21 @@ class Head:
         return region_volumes(self.truth)
 
 
-def make_head(seed: int = 0, tumour: Tumour | None = DEFAULT_TUMOUR) -> Head:
+def make_head(
+    seed: int = 0,
+    tumour: Tumour | None = DEFAULT_TUMOUR,
+    sequences: Mapping[Role, Sequence] = SEQUENCES,
+) -> Head:
     """Make the head of one synthetic patient; the same seed gives the same head.
 
-    tumour: None for a healthy head. Takes some seconds and about 1 GB of memory.
+    tumour: None for a healthy head. sequences: one for each series. Takes some seconds and
+    about 1 GB of memory.
     """
     brain = make_brain(_stream(seed, "brain"), tumour)
     truth = _truth(seed, brain, tumour)
     codes = paint_head(_stream(seed, "anatomy"), brain.mask)
     mixture = _mixture(seed, brain, truth)
-    motions = {role: motion(seed, role) for role in SEQUENCES}
+    motions = {role: motion(seed, role) for role in sequences}
     frame = derived_uid("segnode phantom", str(seed), "frame of reference")
     series = {
         role: _acquire(
@@ -77,7 +82,7 @@ def make_head(seed: int = 0, tumour: Tumour | None = DEFAULT_TUMOUR) -> Head:
             planned_grid(sequence.plan, frame),
             motions[role],
         )
-        for role, sequence in SEQUENCES.items()
+        for role, sequence in sequences.items()
     }
     return Head(
         seed=seed, tumour=tumour, truth=truth, brain=brain.mask, series=series, motions=motions

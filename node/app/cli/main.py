@@ -12,6 +12,7 @@ from node.app.cli import (
     network,
     phantom,
     processes,
+    segment,
     senders,
     studies,
 )
@@ -52,6 +53,7 @@ app.command("work")(processes.work)
 app.command("doctor")(processes.doctor)
 app.command("send")(network.send)
 app.command("archive")(network.archive)
+app.command("segment")(segment.segment)
 app.command("phantom")(phantom.phantom)
 app.command("demo")(demo.demo)
 app.add_typer(studies.app, name="studies")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from node.domain.quality import FINDINGS, MEASURED
 from node.domain.states import DeliveryState
 from node.domain.study import (
     CompletionDecision,
@@ -13,6 +14,7 @@ from node.domain.study import (
     RoleChoice,
     SeriesFacts,
     StepRecord,
+    verdict_of,
 )
 from node.store.stories import AnalysisStory, RevisionStory, StudyLine, StudyStory
 
@@ -168,14 +170,16 @@ def _analysis_lines(analysis: AnalysisStory) -> Iterator[str]:
 
 
 def stage_lines(steps: Sequence[StepRecord]) -> Iterator[str]:
-    """Each stage with its time and what it found."""
+    """Each stage with its time and what it found, and what lowers the trust in the result."""
     if steps:
         yield "stages:"
     rows = [
         (
             step.step,
             "running" if step.seconds is None else f"{step.seconds:.1f} s",
-            ", ".join(f"{key} {_compact(value)}" for key, value in step.summary.items()),
+            ", ".join(
+                f"{key} {_compact(value)}" for key, value in step.summary.items() if key not in OWN
+            ),
         )
         for step in steps
     ]
@@ -183,6 +187,32 @@ def stage_lines(steps: Sequence[StepRecord]) -> Iterator[str]:
     total = sum(step.seconds or 0.0 for step in steps)
     if steps:
         yield f"  all stages {total:.1f} s"
+    yield from measurement_lines(steps)
+    yield from trust_lines(steps)
+
+
+OWN = frozenset({MEASURED, FINDINGS})
+"""Parts of a summary that get lines of their own."""
+
+
+def measurement_lines(steps: Sequence[StepRecord]) -> Iterator[str]:
+    """Say what was measured."""
+    lines = [str(line) for step in steps for line in _list(step.summary.get(MEASURED))]
+    if lines:
+        yield "measured:"
+    yield from indented(lines)
+
+
+def trust_lines(steps: Sequence[StepRecord]) -> Iterator[str]:
+    """Say how far the result may be trusted, once there is one."""
+    verdict = verdict_of(steps)
+    if any(_list(step.summary.get(MEASURED)) for step in steps) or verdict.findings:
+        yield f"trust: {verdict.trust}"
+    yield from indented(f"{finding.text} [{finding.code}]" for finding in verdict.findings)
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _compact(value: object) -> str:

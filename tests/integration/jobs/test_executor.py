@@ -14,7 +14,6 @@ from node.domain.clock import SystemClock
 from node.domain.ids import DestinationName
 from node.domain.states import AnalysisState, DeliveryState, RevisionState
 from node.domain.study import AnalysisOrder, AnalysisRecord
-from node.imaging.brain import StrippedBrain
 from node.jobs.executor import ExecutorOptions, executing
 from node.jobs.queue import AnalysisQueue, prepare_database
 from node.jobs.workflows import Backoff, Flow
@@ -86,7 +85,6 @@ def site(ledger: Ledger, ledger_url: str, tmp_path: Path) -> Iterator[Site]:
         bundles=BundleShelf(()),
         clock=SystemClock(),
         software_version="segnode test",
-        choose_extractor=lambda _: StrippedBrain(),
         known_destinations=(DestinationName("pacs"),),
     )
     yield Site(ledger=ledger, flow=Flow(bench=bench, peers={}, backoff=Backoff()), order=order)
