@@ -8,6 +8,7 @@ import SimpleITK as sitk  # noqa: N813
 from node.domain.errors import (
     MultipleVolumes,
     NoGeometry,
+    NoSignal,
     SpoolUnwritable,
     TooFewSlices,
     UndecodablePixels,
@@ -21,8 +22,8 @@ from node.imaging.volume import Volume
 def read_nifti(path: Path) -> Volume:
     """Return a volume, float32 after the file's slope and intercept; axes as the file has them.
 
-    Raises UndecodablePixels when it is no NIfTI or holds no numbers, MultipleVolumes,
-    TooFewSlices, NoGeometry, VolumeTooLarge.
+    Values that are no numbers are 0, as the NIfTI library reads them. Raises UndecodablePixels
+    when it is no NIfTI, NoSignal, MultipleVolumes, TooFewSlices, NoGeometry, VolumeTooLarge.
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NiftiImageIO")
@@ -39,8 +40,8 @@ def read_nifti(path: Path) -> Volume:
             raise NoGeometry(f"The axes of {path.name} are not at right angles.") from error
         raise UndecodablePixels(f"{path.name} cannot be read as NIfTI.") from error
     volume = from_sitk(image)
-    if not np.isfinite(volume.array).all():
-        raise UndecodablePixels(f"{path.name} holds values that are no numbers.")
+    if volume.array.min() == volume.array.max():
+        raise NoSignal(f"{path.name} holds one value only.")
     return volume
 
 

@@ -45,15 +45,16 @@ def segment(
     ] = None,
 ) -> None:
     """Segment one case: labels as NIfTI (and DICOM SEG), a picture and a JSON report."""
-    from node.analysis.workshop import ChildProcess  # noqa: PLC0415
-    from node.app.segment import Request, segment  # noqa: PLC0415
-    from node.app.work import tools_of  # noqa: PLC0415
-
     inputs = parse_inputs(series)
     if reference not in inputs:
         message = f"the reference {reference} is not among the series"
         raise ConfigurationInvalid(message)
     settings = _settings(config, brain)
+
+    from node.analysis.workshop import ChildProcess  # noqa: PLC0415
+    from node.app.segment import Request, segment  # noqa: PLC0415
+    from node.app.work import tools_of  # noqa: PLC0415
+
     with ChildProcess() as workshop:
         chosen = _bundle(bundle, settings)
         typer.echo(f"bundle {chosen.manifest.name} {chosen.manifest.version}")
