@@ -11,7 +11,6 @@ from node.domain.clock import SystemClock
 from node.domain.errors import SpoolUnwritable
 from node.domain.ids import AETitle, DestinationName
 from node.net.scu import Peer
-from node.segmentation.parameters import HD_BET_FOLDER
 from node.store.ledger import Ledger, open_ledger
 from node.store.spool import Spool
 
@@ -65,11 +64,6 @@ def site_key(spool: Spool) -> bytes:
 def bundle_folders(settings: Settings) -> tuple[Path, ...]:
     """Folders in which bundles are looked for: the site's, then those that come with Segnode."""
     return (*(settings.resolve(path) for path in settings.bundles), default_bundles())
-
-
-def hd_bet_folder(settings: Settings) -> Path:
-    """Folder of HD-BET's parameters, which is there when the site has fetched them."""
-    return settings.resolve(settings.bundles[0]) / HD_BET_FOLDER
 
 
 def peer_of(settings: Settings, destination: Destination) -> Peer:

@@ -1,11 +1,14 @@
 """`segnode work`: the executing half."""
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from node.analysis.bench import Bench, BundleShelf
 from node.analysis.case import Tools
@@ -15,17 +18,21 @@ from node.app.wiring import (
     CLOCK,
     SOFTWARE_VERSION,
     bundle_folders,
-    hd_bet_folder,
     ledger_of,
     peers_of,
     spool_of,
 )
-from node.domain.errors import ConfigurationInvalid
+from node.domain.errors import BundleInvalid, BundleMissing, ConfigurationInvalid
 from node.jobs.executor import ExecutorOptions, executing
 from node.jobs.queue import prepare_database
 from node.jobs.workflows import Backoff, Flow
 from node.segmentation.brains import BrainOptions, Method
 from node.segmentation.machine import measure_machine
+from node.segmentation.parameters import HD_BET_FOLDER, verify_parameters
+
+log = logging.getLogger(__name__)
+
+HD_BET_CHECKPOINT = "fold_all/checkpoint_final.pth"
 
 
 def work(settings: Settings, stop: threading.Event) -> None:
@@ -61,15 +68,29 @@ def work(settings: Settings, stop: threading.Event) -> None:
 def tools_of(settings: Settings, workshop: Workshop) -> Tools:
     """Return what the heavy steps work with, as the configuration says."""
     options = settings.work
+    brain = BrainOptions(method=Method(options.brain_method))
+    parameters = hd_bet_parameters(settings)
+    if parameters is not None:
+        brain = replace(brain, hd_bet_folder=parameters[0], hd_bet_sha256=parameters[1])
     return Tools(
         workshop=workshop,
         machine=partial(measure_machine, options.threads),
-        brain=BrainOptions(
-            method=Method(options.brain_method), hd_bet_folder=hd_bet_folder(settings)
-        ),
+        brain=brain,
         brain_limit_s=options.limits.brain_s,
         infer_limit_s=options.limits.infer_s,
     )
+
+
+def hd_bet_parameters(settings: Settings) -> tuple[Path, str] | None:
+    """Return the folder of HD-BET's parameters and their checksum; None without sound ones."""
+    folder = settings.resolve(settings.bundles[0]) / HD_BET_FOLDER
+    try:
+        return folder, verify_parameters(folder).files[HD_BET_CHECKPOINT]
+    except BundleMissing:
+        return None
+    except (BundleInvalid, KeyError):
+        log.warning("the parameters of HD-BET are damaged; fetch them again")
+        return None
 
 
 @contextmanager

@@ -270,7 +270,7 @@ class BundleMissing(SiteFault):
     """A bundle that a rule names is not installed."""
 
     code = "bundle-missing"
-    remedy = "Install it (`segnode models import`), then retry the study."
+    remedy = "Install it (`segnode models fetch` or `segnode models import`), then retry the study."
 
 
 class BundleInvalid(SiteFault):

@@ -3,77 +3,111 @@
 import os
 import shutil
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from node.domain.errors import BundleInvalid, BundleMissing
-from node.segmentation.bundle import check_manifest, file_sha256, verify
-from node.segmentation.manifest import METADATA, Manifest
-from node.segmentation.options import CASCADE_WEIGHTS
+from node.segmentation.adopting import Draft, draft_bundle, is_ours, refusal
+from node.segmentation.bundle import check_manifest, verify
+from node.segmentation.published import add_published, recognise
+from node.segmentation.upstream import Offer, find_offers
 
-PUBLISHED_LICENCE: Final = "LICENSE.taigw-brats17.txt"
-PUBLISHED_LICENCE_SHA256: Final = "57bc27c3d008283a68b6b774332f39da1d1aab052235286cb4796f57f4426f70"
-"""Of the licence text of github.com/taigw/brats17, which must go with the weights."""
-
-CASCADE_BUNDLE: Final = "ca-cnn-brats17"
-
-PLACE_TEMPLATES: Final = (
-    Path(__file__).parents[1] / "defaults" / "models",  # in the installed package
-    Path(__file__).parents[2] / "models",  # in a checkout
-)
-"""Where our manifests and cards of models with separate weights lie."""
+WORK_PREFIX: Final = ".work-"
+LEFT_BEHIND_S: Final = 86_400.0
 
 
-def import_bundle(source: Path, destination: Path) -> Path:
+def import_bundle(source: Path, destination: Path, *, manifest: Path | None = None) -> Path:
     """Copy the bundle in source into the folder destination and return its new folder.
 
-    source: a bundle folder, or the nine published CA-CNN arrays with their licence, which
-    become the bundle `ca-cnn-brats17`. An older bundle of the same name is replaced. Raises
-    BundleInvalid when anything is incomplete or altered (destination is then untouched),
-    BundleMissing when source is no folder.
+    source: a bundle folder, or published files of a bundle that this installation knows (see
+    `segnode models list`), such as the checkpoints of the CA-CNN; with manifest, a
+    metadata.json with our key, also a MONAI bundle or an nnU-Net model folder. An older
+    bundle of the same name is replaced. Raises BundleInvalid when anything is incomplete,
+    altered or not understood (destination is then untouched), BundleMissing when source is
+    no folder or lacks the weights.
     """
     if not source.is_dir():
         raise BundleMissing(f"there is no folder {source.name}")
-    published = not (source / METADATA).is_file()
-    if published and not any((source / name).is_file() for name in CASCADE_WEIGHTS):
-        raise BundleInvalid(f"{source.name}: neither {METADATA} nor the CA-CNN arrays are there")
-    if not published:
+    if manifest is not None:
         _refuse_links(source)
-    origin = template_folder(CASCADE_BUNDLE) if published else source
-    manifest = check_manifest(origin) if published else verify(origin)
+        draft = draft_bundle(source, manifest)
+        return install(
+            draft.manifest.name, destination, lambda made: _write(draft, made), source.name
+        )
+    if is_ours(source):
+        _refuse_links(source)
+        name = verify(source).name
+        return install(name, destination, lambda made: _copy(source, made), source.name)
+    offer = recognise(source, find_offers())
+    if offer is None:
+        raise BundleInvalid(refusal(source))
+    return import_published(offer, source, destination)
+
+
+def import_published(offer: Offer, source: Path, destination: Path) -> Path:
+    """Make a bundle of its published files in source; errors as `import_bundle`."""
+    name = check_manifest(offer.folder).name
+
+    def fill(made: Path) -> None:
+        _copy(offer.folder, made)
+        add_published(source, offer, made)
+
+    return install(name, destination, fill, source.name)
+
+
+def install(name: str, destination: Path, fill: Callable[[Path], None], came_from: str) -> Path:
+    """Have a bundle made in destination beside the others, check it and give it its name.
+
+    fill: writes the bundle into the folder that it is told, which is not there yet.
+    came_from: what to call the source in an error.
+    """
+
+    def fill_and_check(made: Path) -> None:
+        fill(made)
+        verify(made)  # what lies here now, not what was read
+
+    return place(name, destination, fill_and_check, came_from)
+
+
+def place(name: str, destination: Path, fill: Callable[[Path], None], came_from: str) -> Path:
+    """Have a folder made and put it to destination/name in one step, or not at all.
+
+    Whatever is there before stays until then. Raises BundleInvalid when it cannot be written.
+    """
+    try:
+        with workplace(destination) as work:
+            fill(work / name)
+            return _put(work / name, destination / name, work / "replaced")
+    except OSError as error:
+        raise BundleInvalid(f"{came_from} cannot be copied: {error.strerror}") from error
+
+
+@contextmanager
+def workplace(destination: Path) -> Iterator[Path]:
+    """Give a folder for work in progress on destination's disk; it is gone in the end.
+
+    Those that a killed process left behind a day ago or longer go with it.
+    """
     destination.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination, prefix=".import-") as temporary:
-        made = Path(temporary) / manifest.name
-        try:
-            _copy(origin, made)
-            if published:
-                _add_published(source, made, manifest)
-            verify(made)  # what lies here now, not what was read
-            return _put(made, destination / manifest.name, Path(temporary) / "replaced")
-        except OSError as error:
-            raise BundleInvalid(f"{source.name} cannot be copied: {error.strerror}") from error
+    for left in destination.glob(f"{WORK_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another process is done with it meanwhile
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=destination, prefix=WORK_PREFIX) as name:
+        yield Path(name)
 
 
-def template_folder(name: str) -> Path:
-    """Return the folder of our manifest and card for a model whose weights come separately."""
-    for folder in PLACE_TEMPLATES:
-        if (folder / name / METADATA).is_file():
-            return folder / name
-    raise BundleMissing(f"the manifest of {name} is not part of this installation")
-
-
-def _add_published(source: Path, made: Path, manifest: Manifest) -> None:
-    """Copy the arrays and the licence of their authors; refuse what is not as published."""
-    expected = {Path(name).name: digest for name, digest in manifest.weights.items()}
-    for name, digest in {**expected, PUBLISHED_LICENCE: PUBLISHED_LICENCE_SHA256}.items():
-        if not (source / name).is_file():
-            raise BundleInvalid(f"{source.name}: {name} absent")
-        if file_sha256(source / name) != digest:
-            raise BundleInvalid(f"{source.name}: {name} is not the published file")
-    (made / "models").mkdir(exist_ok=True)
-    for name in expected:
-        shutil.copyfile(source / name, made / "models" / name)
-    shutil.copyfile(source / PUBLISHED_LICENCE, made / "LICENSE")
+def _write(draft: Draft, made: Path) -> None:
+    for name, content in draft.files.items():
+        target = made / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            shutil.copyfile(content, target)
+        else:
+            target.write_bytes(content)
 
 
 def _copy(origin: Path, made: Path) -> None:

@@ -25,7 +25,7 @@ spool: spool
 # Every *.yaml in this folder is a rule; a saved change is in force at once.
 rules: rules
 
-# Folders with bundles of your own (`segnode models import`); Segnode's come with it.
+# Folders with bundles of your own (`segnode models import` and `fetch`); Segnode's come with it.
 bundles: [bundles]
 
 listen:

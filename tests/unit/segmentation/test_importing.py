@@ -1,14 +1,15 @@
 """Importing a bundle: whole, checked, in one step, or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from node.domain.errors import BundleInvalid, BundleMissing
 from node.segmentation.bundle import bundle_sha256
-from node.segmentation.importing import PUBLISHED_LICENCE, import_bundle
+from node.segmentation.importing import import_bundle
 from node.segmentation.options import CASCADE_WEIGHTS
-from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle
+from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle, change_manifest
 
 
 def test_a_bundle_is_copied_as_it_is(tmp_path: Path) -> None:
@@ -64,10 +65,30 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         import_bundle(tmp_path / "absent", tmp_path / "models")
 
 
+def test_a_broken_manifest_of_ours_is_not_taken_for_a_foreign_one(tmp_path: Path) -> None:
+    source = a_bundle(tmp_path)
+    change_manifest(source, lambda ours: ours.pop("roles"))
+    with pytest.raises(BundleInvalid, match="roles: Field required"):
+        import_bundle(source, tmp_path / "models")
+
+
+def test_a_destination_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(BundleInvalid, match="intensity-glioma cannot be copied: "):
+        import_bundle(INTENSITY, tmp_path / "models")
+
+
+def test_what_a_killed_import_left_behind_is_removed_a_day_later(tmp_path: Path) -> None:
+    for name in (".work-old", ".work-new"):
+        (tmp_path / name / "half").mkdir(parents=True)
+    os.utime(tmp_path / ".work-old", (0, 0))
+    made = import_bundle(INTENSITY, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {made.name, ".work-new"}
+
+
 def test_arrays_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
     source = tmp_path / "arrays"
     source.mkdir()
-    (source / PUBLISHED_LICENCE).write_text("licence")
     for name in CASCADE_WEIGHTS:
         (source / name).write_bytes(b"made up")
     with pytest.raises(BundleInvalid, match=r"wt_ax\..* is not the published file"):
