@@ -135,11 +135,16 @@ def infer_labels(case: Case) -> StepResult:
         ),
     )
     write_durably(case.folder / OPINIONS, json.dumps(descent.result).encode())
+    opinions = {
+        region: [round(volume, 3) for volume in volumes]
+        for region, volumes in descent.result.items()
+    }
     return (LABELS_OF_MODEL, OPINIONS), {
         "bundle": bundle.manifest.name,
         "version": bundle.manifest.version,
         "sha256": bundle.sha256,
         "effort": describe(descent.effort),
+        **({"opinions_ml": opinions} if opinions else {}),
         **_effort(descent.failed),
     }
 
@@ -162,7 +167,9 @@ def return_to_native(case: Case) -> StepResult:
             region.volume.region.value: round(region.volume.millilitres, 3)
             for region in measured.regions
         },
-        "round_trip": {trip.region.value: f"{trip.change:+.1%}" for trip in trips},
+        "round_trip": {
+            trip.region.value: f"{trip.change:+.1%}, Dice {trip.dice:.2f}" for trip in trips
+        },
     }
     findings = [*tumour_findings(labels), *round_trip_findings(trips)]
     return (LABELS, MEASUREMENTS), with_findings(summary, findings)

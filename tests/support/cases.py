@@ -1,10 +1,14 @@
-"""Cases of the shared glioma data as DICOM series, and a SEG held against their truth."""
+"""Cases of the shared glioma data as DICOM series, and answers held against their truth.
+
+Dice of a region that is empty in both is 1, of one that is empty in one of them 0; `Overlap`
+says which, so that a mean can be read with how many such cases it holds.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import highdicom as hd
 import nibabel as nib
@@ -18,6 +22,7 @@ from node.imaging.measure import REGION_LABELS, dice, labels_to_region
 from node.imaging.volume import Array, Grid, Volume
 from node.phantom.sequences import SEQUENCES
 from node.phantom.series import SeriesTemplate, StudyTemplate, write_series
+from tests.support.shared import SHARED
 
 SUFFIXES: Mapping[Role, str] = {
     Role.T1: "t1",
@@ -25,8 +30,24 @@ SUFFIXES: Mapping[Role, str] = {
     Role.FLAIR: "flair",
     Role.T1C: "t1ce",
 }
-BRATS_ENHANCING = 4
-"""Enhancing tumour in BraTS before 2023; 3 since then and in Segnode."""
+_TO_2022: Final = {0: 0, 1: 1, 2: 2, 4: 3}
+_SINCE_2023: Final = {0: 0, 1: 1, 2: 2, 3: 3, 4: 0}  # 4: resection cavity, which is no tumour
+_UNTIL_2015: Final = {0: 0, 1: 1, 2: 2, 3: 1, 4: 3}  # 3: non-enhancing core
+
+CONVENTIONS: Final[Mapping[str, Mapping[int, int]]] = {
+    "BraTS2021_": _TO_2022,
+    "BraTS20_": _TO_2022,
+    "Brats18_": _TO_2022,
+    "MSD_BRATS_": _TO_2022,
+    "BraTS-GLI-": _SINCE_2023,
+    "Brats17_CBICA_ARF_1": _SINCE_2023,
+    "ucsf_": _SINCE_2023,
+    "brats2013_": _UNTIL_2015,
+    "deepmedic_brats_2013_": _UNTIL_2015,
+}
+"""Labels of a data set, known by the beginning of its cases' names -> of Segnode."""
+
+IN_FOLDERS: Final = ("data/glioma", "data/glioma-more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +71,37 @@ def read_nifti(path: Path) -> Volume:
     return Volume(array=array, grid=Grid(shape=array.shape, affine=affine))
 
 
+def complete_cases() -> list[Path]:
+    """Return the folders of all shared cases with four sequences and an expert's labels."""
+    wanted = (*SUFFIXES.values(), "seg")
+    return [
+        folder
+        for place in IN_FOLDERS
+        for folder in sorted((SHARED / place).glob("*/"))
+        if all((folder / f"{folder.name}_{suffix}.nii.gz").is_file() for suffix in wanted)
+    ]
+
+
 def read_truth(case_folder: Path) -> Volume:
-    """Read the expert's labels of a BraTS case, in the convention of Segnode (ET 3)."""
-    labels = read_nifti(case_folder / f"{case_folder.name}_seg.nii.gz")
-    array = labels.array.astype(np.uint8)
-    array[array == BRATS_ENHANCING] = 3
+    """Read the expert's labels of a case, in the convention of Segnode."""
+    return read_labels(case_folder / f"{case_folder.name}_seg.nii.gz")
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label map, in the convention of Segnode.
+
+    Raises ValueError when the convention of its data set is not known or does not fit.
+    """
+    known = [table for start, table in CONVENTIONS.items() if path.name.startswith(start)]
+    if len(known) != 1:
+        raise ValueError(f"labels of {path.name} have no known meaning")
+    labels = read_nifti(path)
+    meaning = np.full(256, 255, dtype=np.uint8)
+    for theirs, ours in known[0].items():
+        meaning[theirs] = ours
+    array = meaning[labels.array.astype(np.uint8)]
+    if array.max() == 255:
+        raise ValueError(f"{path.name} holds labels that its data set does not have")
     return labels.with_array(array)
 
 
@@ -89,17 +136,63 @@ def write_nifti_case(case_folder: Path, out_folder: Path, *, salt: str = "") -> 
     return CaseFiles(study_instance_uid=uid, series_instance_uids=series, files=files)
 
 
-def dice_of_seg(seg: Dataset, truth: Volume) -> dict[Region, float]:
-    """Dice of WT, TC and ET of a SEG on the grid of the truth, by place in the patient.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """One region of an answer held against the truth. Volumes on the grid of each."""
 
-    Each voxel of the truth takes the value of the SEG's voxel that it lies in; outside the SEG
-    nothing is segmented. Regions are known by their segment label, which ends in "(WT)" etc.
+    region: Region
+    found_ml: float
+    true_ml: float
+    dice: float
+
+    @property
+    def presence(self) -> Literal["both", "missed", "invented", "neither"]:
+        """Where the region is not empty."""
+        if self.true_ml > 0:
+            return "both" if self.found_ml > 0 else "missed"
+        return "invented" if self.found_ml > 0 else "neither"
+
+
+def dice_of_seg(seg: Dataset, truth: Volume) -> dict[Region, float]:
+    """Dice of WT, TC and ET of a SEG on the grid of the truth, see overlaps."""
+    return {found.region: found.dice for found in overlaps_of_seg(seg, truth)}
+
+
+def overlaps_of_seg(seg: Dataset, truth: Volume) -> tuple[Overlap, ...]:
+    """Hold a SEG against the truth, see overlaps.
+
+    Regions are known by their segment label, which ends in "(WT)" etc.
     """
-    found = regions_of_seg(seg)
-    return {
-        region: dice(_on(found[region], truth.grid), labels_to_region(truth, region))
-        for region in REGION_LABELS
-    }
+    return overlaps(regions_of_seg(seg), truth)
+
+
+def overlaps_of_labels(labels: Volume, truth: Volume) -> tuple[Overlap, ...]:
+    """Hold labels in the convention of Segnode against the truth, see overlaps."""
+    found = {region: labels.with_array(labels_to_region(labels, region)) for region in Region}
+    return overlaps(found, truth)
+
+
+def overlaps(found: Mapping[Region, Volume], truth: Volume) -> tuple[Overlap, ...]:
+    """Hold bool volumes of WT, TC and ET, all on one grid, against the truth by place.
+
+    Each voxel of the truth takes the value of the found voxel that it lies in; outside the
+    found volumes nothing is segmented.
+    """
+    grid = found[Region.WT].grid
+    masks = np.stack([found[region].array for region in REGION_LABELS], axis=-1)
+    placed = _on(masks, grid, truth.grid)
+    result = []
+    for index, region in enumerate(REGION_LABELS):
+        expert = labels_to_region(truth, region)
+        result.append(
+            Overlap(
+                region=region,
+                found_ml=int(np.count_nonzero(masks[..., index])) * grid.voxel_mm3 / 1000.0,
+                true_ml=int(np.count_nonzero(expert)) * truth.grid.voxel_mm3 / 1000.0,
+                dice=dice(placed[..., index], expert),
+            )
+        )
+    return tuple(result)
 
 
 def regions_of_seg(seg: Dataset) -> dict[Region, Volume]:
@@ -124,13 +217,13 @@ def _regions(seg: Dataset) -> dict[int, Region]:
     return found
 
 
-def _on(mask: Volume, grid: Grid) -> Array:
-    """Values of a mask at the voxel centres of another grid, False outside."""
-    values = np.zeros(grid.shape, dtype=bool)
+def _on(masks: Array, their: Grid, grid: Grid) -> Array:
+    """Values of masks, (slice, row, column, mask), at the voxel centres of a grid."""
+    values = np.zeros((*grid.shape, masks.shape[-1]), dtype=bool)
     for index in range(grid.shape[0]):
         voxels = np.indices((1, *grid.shape[1:])).reshape(3, -1).T
         voxels[:, 0] = index
-        nearest = np.rint(mask.grid.indices_of(grid.positions_mm(voxels))).astype(int)
-        inside = np.all((nearest >= 0) & (nearest < mask.grid.shape), axis=1)
-        values[index].flat[inside] = mask.array[tuple(nearest[inside].T)]
+        nearest = np.rint(their.indices_of(grid.positions_mm(voxels))).astype(int)
+        inside = np.all((nearest >= 0) & (nearest < their.shape), axis=1)
+        values[index].reshape(-1, masks.shape[-1])[inside] = masks[tuple(nearest[inside].T)]
     return values
