@@ -5,53 +5,40 @@ is for MONAI's own tools and is not evaluated here. Networks are loaded at the f
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing, StepCrashed
 from node.domain.ids import Sha256
+from node.domain.regions import Region
 from node.imaging.grids import SAME_SPACING
 from node.imaging.volume import Volume
-from node.segmentation.manifest import REQUIRED_FILES, Engine, Manifest, read_manifest
-from node.segmentation.options import (
-    CASCADE_ROLES,
-    CASCADE_WEIGHTS,
-    CascadeOptions,
-    IntensityOptions,
-)
+from node.segmentation.effort import Effort
+from node.segmentation.engines import build_engine, parse_options
+from node.segmentation.found import Progress, Segmenter
+from node.segmentation.manifest import REQUIRED_FILES, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from node.imaging.prepare import ModelInput
 
-Progress = Callable[[float], None]
 
-OPTIONS: Final[dict[Engine, type[BaseModel]]] = {
-    "ca-cnn": CascadeOptions,
-    "intensity": IntensityOptions,
-}
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segmentation:
+    """What a bundle found in one study.
 
+    labels: uint8 on the model grid: 0, 1 NCR, 2 ED, 3 ET, cleaned as the manifest says.
+    opinions_ml: the volume of each region as the engine's single views see it, before any
+    cleaning; empty when there is only one view.
+    """
 
-class Segmenter(Protocol):
-    """What an engine is: from channels and brain to labels in its own convention."""
-
-    def __call__(
-        self,
-        channels: NDArray[np.float32],
-        brain: NDArray[np.bool_],
-        spacing_mm: tuple[float, float, float],
-        on_progress: Progress,
-    ) -> NDArray[np.uint8]:
-        """Return labels (slice, row, column).
-
-        channels: (role, slice, row, column) in the manifest's order, 0 outside the brain.
-        on_progress: told the finished part of the work, rising to 1.
-        """
-        ...
+    labels: Volume
+    opinions_ml: Mapping[Region, tuple[float, ...]]
 
 
 class Bundle:
@@ -62,24 +49,39 @@ class Bundle:
         self.manifest = manifest
         self.sha256 = sha256
         self._engine: Segmenter | None = None
+        self._one_at_a_time = Lock()
 
-    def segment(self, model_input: "ModelInput", on_progress: Progress | None = None) -> Volume:
-        """Return uint8 labels on the model grid: 0, 1 NCR, 2 ED, 3 ET.
+    def segment(
+        self, model_input: "ModelInput", effort: Effort, on_progress: Progress | None = None
+    ) -> Segmentation:
+        """Segment one study; others wait meanwhile, so that the effort's memory is enough.
 
         on_progress: told the finished part of the work, from 0 to 1. Raises RoleMissing when
         model_input lacks a role of the manifest, StepCrashed when its grid is not of the
-        manifest's spacing, BundleInvalid when the weights are not those of the engine.
+        manifest's spacing or a value is no number, BundleMissing when the engine's package is
+        absent, BundleInvalid when the weights are not those of the engine or give nonsense,
+        MemoryError (or torch's own) when the effort's memory is not there.
         """
+        # Late, because listing the bundles shall not load scipy.
+        from node.segmentation.postprocess import clean  # noqa: PLC0415
+
         channels = self._channels(model_input)
-        if self._engine is None:
-            self._engine = _build(self.folder, self.manifest)
-        found = self._engine(
-            channels,
-            np.asarray(model_input.brain.array, dtype=bool),
-            model_input.grid.spacing_mm,
-            on_progress or _ignore,
+        brain = np.asarray(model_input.brain.array, dtype=bool)
+        with self._one_at_a_time:
+            if self._engine is None:
+                self._engine = build_engine(self.folder, self.manifest)
+            found = self._engine(
+                channels, brain, model_input.grid.spacing_mm, effort, on_progress or _ignore
+            )
+        labels = Volume(array=self._labels(found.labels), grid=model_input.grid)
+        voxel_ml = model_input.grid.voxel_mm3 / 1000.0
+        return Segmentation(
+            labels=clean(labels, self.manifest.postprocessing),
+            opinions_ml={
+                region: tuple(voxels * voxel_ml for voxels in opinions)
+                for region, opinions in found.opinions.items()
+            },
         )
-        return Volume(array=self._labels(found), grid=model_input.grid)
 
     def _channels(self, model_input: "ModelInput") -> NDArray[np.float32]:
         """Stack the roles in the manifest's order."""
@@ -90,12 +92,14 @@ class Bundle:
         spacing = model_input.grid.spacing_mm
         if not np.allclose(spacing, wanted, rtol=SAME_SPACING, atol=0.0):
             raise StepCrashed(f"model input of {spacing} mm, the bundle needs {wanted} mm")
-        return np.stack(
-            [
-                np.asarray(model_input.channels[role].array, dtype=np.float32)
-                for role in self.manifest.roles
-            ]
-        )
+        channels = [
+            np.asarray(model_input.channels[role].array, dtype=np.float32)
+            for role in self.manifest.roles
+        ]
+        for role, channel in zip(self.manifest.roles, channels, strict=True):
+            if not np.isfinite(channel).all():
+                raise StepCrashed(f"model input {role} holds values that are no numbers")
+        return np.stack(channels)
 
     def _labels(self, found: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Translate the engine's labels to Segnode's."""
@@ -143,20 +147,18 @@ def check_manifest(folder: Path) -> Manifest:
     for name in REQUIRED_FILES:
         if not (folder / name).is_file():
             raise BundleInvalid(f"bundle {manifest.name}: {name} absent")
-    models = folder / "models"
-    stored = models.iterdir() if models.is_dir() else iter(())
-    unlisted = sorted({f"models/{path.name}" for path in stored} - set(manifest.weights))
+    unlisted = sorted(set(_below(folder, "models")) - set(manifest.weights))
     if unlisted:
         raise BundleInvalid(f"bundle {manifest.name}: {unlisted[0]} is not in the manifest")
-    _options(manifest)
+    parse_options(manifest)
     return manifest
 
 
 def bundle_sha256(folder: Path) -> Sha256:
     """Return the hash over the names and bytes of all files of a bundle."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{file_sha256(path)}\n".encode())
+    for name in sorted(_below(folder)):
+        digest.update(f"{name}\0{file_sha256(folder / name)}\n".encode())
     return Sha256(digest.hexdigest())
 
 
@@ -169,40 +171,11 @@ def file_sha256(path: Path) -> str:
         raise BundleInvalid(f"{path.parent.name}/{path.name} cannot be read") from error
 
 
-def _options(manifest: Manifest) -> Any:
-    """Parse the engine's options and check that roles and weights are those it needs."""
-    try:
-        options = OPTIONS[manifest.engine].model_validate(dict(manifest.engine_options))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise BundleInvalid(
-            f"bundle {manifest.name}: engine_options.{place}: {first['msg']}"
-        ) from error
-    needed = CASCADE_WEIGHTS if manifest.engine == "ca-cnn" else ()
-    if set(manifest.weights) != {f"models/{name}" for name in needed}:
-        raise BundleInvalid(
-            f"bundle {manifest.name}: the weights are not those of {manifest.engine}"
-        )
-    if set(manifest.roles) != set(CASCADE_ROLES):
-        raise BundleInvalid(f"bundle {manifest.name}: {manifest.engine} needs all four roles")
-    if manifest.engine == "ca-cnn" and manifest.roles != CASCADE_ROLES:
-        raise BundleInvalid(
-            f"bundle {manifest.name}: ca-cnn needs the roles in the order of its training"
-        )
-    return options
-
-
-def _build(folder: Path, manifest: Manifest) -> Segmenter:
-    """Import the engine, which brings torch or scipy, and hand it the weights' folder."""
-    options = _options(manifest)
-    if manifest.engine == "ca-cnn":
-        from node.segmentation.ca_cnn import CascadeEngine  # noqa: PLC0415
-
-        return CascadeEngine(folder / "models", options)
-    from node.segmentation.intensity import IntensityEngine  # noqa: PLC0415
-
-    return IntensityEngine(manifest.roles, options)
+def _below(folder: Path, part: str = "") -> Iterable[str]:
+    """Yield the path in folder of each file below its part."""
+    for path in (folder / part).rglob("*"):
+        if path.is_file() or path.is_symlink():
+            yield path.relative_to(folder).as_posix()
 
 
 def _ignore(_: float) -> None:

@@ -6,7 +6,6 @@ lies inside the enhancing rim or is dark on T1 and bright on T2. Each number is 
 manifest. Arrays are (slice, row, column) in LPS, so left and right lie along the columns.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +15,8 @@ from scipy import ndimage
 
 from node.domain.regions import Role
 from node.segmentation import postprocess
+from node.segmentation.effort import Effort
+from node.segmentation.found import Found, Progress
 from node.segmentation.options import IntensityOptions
 from node.segmentation.postprocess import Labels, Mask
 
@@ -65,12 +66,17 @@ class IntensityEngine:
         channels: Image,
         brain: Mask,
         spacing_mm: Spacing,
-        on_progress: Callable[[float], None],
-    ) -> Labels:
-        """Return labels 0, 1 NCR, 2 ED, 3 ET; see node.segmentation.bundle.Segmenter."""
+        effort: Effort,
+        on_progress: Progress,
+    ) -> Found:
+        """Find labels 0, 1 NCR, 2 ED, 3 ET; see node.segmentation.found.Segmenter.
+
+        The effort is not looked at: one core and some ten times the input are enough.
+        """
+        del effort
         labels = np.zeros(brain.shape, dtype=np.uint8)
         if not brain.any():
-            return labels
+            return Found(labels=labels)
         box = postprocess.bounding_box(brain, 4)
         head = _head(dict(zip(self._roles, channels[:, *box], strict=True)), brain[box], spacing_mm)
         on_progress(0.2)
@@ -79,7 +85,7 @@ class IntensityEngine:
         if whole.any():
             labels[box] = _parts(head, whole, self._options)
         on_progress(1.0)
-        return labels
+        return Found(labels=labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,34 @@ and LICENSE. Of MONAI's fields those are required that its schema requires; othe
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from node.domain.errors import BundleInvalid
 from node.domain.ids import BundleName, Sha256
-from node.domain.regions import Role
+from node.domain.regions import Region, Role
 from node.imaging.normalise import Normalisation
+from node.imaging.preprocessing import Interpolation, Preprocessing, Space
+from node.segmentation.postprocess_options import Postprocessing, Spread, Uncertainty
 
-if TYPE_CHECKING:
-    from node.imaging.prepare import Preprocessing
+__all__ = [
+    "Engine",
+    "Manifest",
+    "Postprocessing",
+    "Preprocessing",
+    "Spread",
+    "Uncertainty",
+    "parse_manifest",
+    "read_manifest",
+]
 
 METADATA: Final = "configs/metadata.json"
 REQUIRED_FILES: Final = (METADATA, "configs/inference.json", "docs/README.md", "LICENSE")
@@ -25,8 +42,14 @@ REQUIRED_FILES: Final = (METADATA, "configs/inference.json", "docs/README.md", "
 MANIFEST_BYTES: Final = 1_000_000
 """A larger metadata.json is refused unread."""
 
-Engine = Literal["intensity", "ca-cnn"]
+Engine = Literal["intensity", "ca-cnn", "monai", "nnunet"]
 Text = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+BRATS_SPACING_MM: Final = (1.0, 1.0, 1.0)
+"""Of the space "brats", which is one grid."""
 
 
 class _Strict(BaseModel):
@@ -34,14 +57,57 @@ class _Strict(BaseModel):
 
 
 class _Preprocessing(_Strict):
-    """Written form of node.imaging.prepare.Preprocessing."""
+    """Written form of node.imaging.preprocessing.Preprocessing."""
 
-    spacing_mm: tuple[
-        Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
-    ]
+    spacing_mm: tuple[Positive, Positive, Positive]
     orientation: Literal["LPS"]
     normalisation: Normalisation
+    percentiles: tuple[Percent, Percent] | None = None
     brain: Literal["mask", "keep"]
+    bias_correction: bool = False
+    interpolation: Interpolation = "anisotropic"
+    space: Space = "native"
+    crop_margin_mm: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.normalisation == "percentile") != (self.percentiles is not None):
+            raise ValueError("percentiles belong to the normalisation percentile, and only to it")
+        if self.percentiles is not None and self.percentiles[0] >= self.percentiles[1]:
+            raise ValueError("percentiles must rise")
+        if self.space == "brats" and self.spacing_mm != BRATS_SPACING_MM:
+            raise ValueError("the space brats has a spacing of 1 mm")
+        return self
+
+
+class _Postprocessing(_Strict):
+    """Written form of Postprocessing."""
+
+    fill_holes_mm3: NotNegative = 0.0
+    smallest_mm3: NotNegative = 0.0
+    component_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class _Spread(_Strict):
+    floor: NotNegative
+    gain: NotNegative
+
+
+class _Uncertainty(_Strict):
+    """Written form of Uncertainty."""
+
+    method: Text
+    WT: _Spread
+    TC: _Spread
+    ET: _Spread
+
+    def value(self) -> Uncertainty:
+        """Return it as the rest of the node knows it."""
+        written = {Region.WT: self.WT, Region.TC: self.TC, Region.ET: self.ET}
+        return Uncertainty(
+            method=self.method,
+            spreads={r: Spread(floor=s.floor, gain=s.gain) for r, s in written.items()},
+        )
 
 
 class _Segnode(_Strict):
@@ -51,6 +117,8 @@ class _Segnode(_Strict):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
     preprocessing: _Preprocessing
+    postprocessing: _Postprocessing = _Postprocessing()
+    uncertainty: _Uncertainty | None = None
     labels: dict[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=3)]]
     engine: Engine
     engine_options: dict[str, Any] = Field(default_factory=dict)
@@ -78,8 +146,9 @@ class _Segnode(_Strict):
     @classmethod
     def _inside_models(cls, weights: dict[str, str]) -> dict[str, str]:
         for name in weights:
-            parts = PurePosixPath(name).parts
-            if len(parts) != 2 or parts[0] != "models" or parts[1] in {"..", "."}:
+            path = PurePosixPath(name)
+            inside = len(path.parts) > 1 and path.parts[0] == "models" and ".." not in path.parts
+            if not inside or str(path) != name:  # one name for each file
                 raise ValueError(f"weights outside models/: {name}")
         return weights
 
@@ -120,13 +189,16 @@ class Manifest:
     """What a bundle says about itself.
 
     roles: in the order of the network's channels. labels: of the engine -> of Segnode.
-    weights: path in the bundle -> checksum. algorithm, research_text: for the objects made.
-    written_preprocessing: use `preprocessing`.
+    weights: path in the bundle, below models/ -> checksum. algorithm, research_text: for the
+    objects made. uncertainty: None when the volumes' intervals were never measured.
     """
 
     name: BundleName
     version: str
     roles: tuple[Role, ...]
+    preprocessing: Preprocessing
+    postprocessing: Postprocessing
+    uncertainty: Uncertainty | None
     labels: Mapping[int, int]
     engine: Engine
     engine_options: Mapping[str, Any]
@@ -136,15 +208,6 @@ class Manifest:
     algorithm: str
     intended_use: str
     research_text: str
-    written_preprocessing: Mapping[str, Any]
-
-    @property
-    def preprocessing(self) -> "Preprocessing":
-        """How the inputs are to be prepared."""
-        # Late, because listing the bundles shall not load SimpleITK.
-        from node.imaging.prepare import Preprocessing  # noqa: PLC0415
-
-        return Preprocessing(**self.written_preprocessing)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -175,6 +238,9 @@ def parse_manifest(text: str, *, bundle: str) -> Manifest:
         name=BundleName(ours.name),
         version=metadata.version,
         roles=ours.roles,
+        preprocessing=Preprocessing(**ours.preprocessing.model_dump()),
+        postprocessing=Postprocessing(**ours.postprocessing.model_dump()),
+        uncertainty=ours.uncertainty.value() if ours.uncertainty else None,
         labels=ours.labels,
         engine=ours.engine,
         engine_options=ours.engine_options,
@@ -184,5 +250,4 @@ def parse_manifest(text: str, *, bundle: str) -> Manifest:
         algorithm=ours.algorithm,
         intended_use=ours.intended_use,
         research_text=ours.research_text,
-        written_preprocessing=ours.preprocessing.model_dump(),
     )

@@ -11,10 +11,15 @@ import numpy as np
 from node.domain.regions import Role
 from node.imaging.prepare import ModelInput
 from node.imaging.volume import Grid, Volume
+from node.segmentation.effort import Effort
+
+EFFORT = Effort(device="cpu", threads=1, memory_bytes=2_000_000_000)
+"""Enough for everything that is small."""
 
 MODELS = Path(__file__).parents[3] / "models"
 INTENSITY = MODELS / "intensity-glioma"
 CASCADE = MODELS / "ca-cnn-brats17"
+ZOO = MODELS / "brats-mri-segmentation"
 
 
 def a_bundle(folder: Path, template: Path = INTENSITY) -> Path:

@@ -2,26 +2,41 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing, StepCrashed
-from node.domain.regions import Role
+from node.domain.regions import Region, Role
 from node.imaging.artefacts import load_volume, save_volume
 from node.imaging.grids import model_grid
 from node.imaging.prepare import ModelInput
 from node.imaging.volume import Grid, Volume
+from node.segmentation import bundle as bundle_module
 from node.segmentation.bundle import bundle_sha256, open_bundle, verify
-from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle, a_head, change_manifest
+from node.segmentation.effort import Effort
+from node.segmentation.found import Found, Progress
+from node.segmentation.manifest import Manifest
+from tests.unit.segmentation.bundles import (
+    CASCADE,
+    EFFORT,
+    INTENSITY,
+    a_bundle,
+    a_head,
+    change_manifest,
+)
 
 
 def test_the_shipped_bundle_opens_and_segments() -> None:
     bundle, head = open_bundle(INTENSITY), a_head()
     seen: list[float] = []
-    labels = bundle.segment(head, seen.append)
+    found = bundle.segment(head, EFFORT, seen.append)
+    labels = found.labels
+    assert found.opinions_ml == {}
     assert labels.grid is head.grid
     assert labels.array.dtype == np.uint8
     assert set(np.unique(labels.array)) == {0, 1, 2, 3}
@@ -31,8 +46,8 @@ def test_the_shipped_bundle_opens_and_segments() -> None:
 
 def test_the_result_is_the_same_every_time() -> None:
     bundle = open_bundle(INTENSITY)
-    first, second = bundle.segment(a_head()), bundle.segment(a_head())
-    assert np.array_equal(first.array, second.array)
+    first, second = (bundle.segment(a_head(), EFFORT).labels.array for _ in range(2))
+    assert np.array_equal(first, second)
 
 
 def test_the_hash_covers_every_file_and_its_name(tmp_path: Path) -> None:
@@ -134,30 +149,101 @@ def test_a_missing_role_is_named() -> None:
         role: v for role, v in head.channels.items() if role is not Role.T2
     }
     with pytest.raises(RoleMissing, match="T2"):
-        open_bundle(INTENSITY).segment(replace(head, channels=without))
+        open_bundle(INTENSITY).segment(replace(head, channels=without), EFFORT)
 
 
 def test_an_input_of_another_spacing_is_a_mistake_of_the_caller() -> None:
     head = a_head()
     grid = Grid(shape=head.grid.shape, affine=np.diag([2.0, 1.0, 1.0, 1.0]))
     with pytest.raises(StepCrashed, match="mm"):
-        open_bundle(INTENSITY).segment(replace(head, grid=grid))
+        open_bundle(INTENSITY).segment(replace(head, grid=grid), EFFORT)
 
 
 def test_labels_of_the_engine_are_translated(tmp_path: Path) -> None:
     bundle = a_bundle(tmp_path)
     change_manifest(bundle, lambda s: s.update(labels={"0": 0, "1": 3, "2": 2, "3": 1}))
-    plain = open_bundle(INTENSITY).segment(a_head()).array
-    swapped = open_bundle(bundle).segment(a_head()).array
+    plain = open_bundle(INTENSITY).segment(a_head(), EFFORT).labels.array
+    swapped = open_bundle(bundle).segment(a_head(), EFFORT).labels.array
     assert np.array_equal(swapped == 3, plain == 1)
     assert np.array_equal(swapped == 1, plain == 3)
+
+
+def test_labels_are_cleaned_as_the_manifest_says(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path)
+    change_manifest(bundle, lambda s: s.update(postprocessing={"smallest_mm3": 1e6}))
+    assert not open_bundle(bundle).segment(a_head(), EFFORT).labels.array.any()
+
+
+def test_an_input_that_holds_no_numbers_is_a_mistake_of_the_caller() -> None:
+    head = a_head()
+    spoilt = head.channels[Role.T2].array.copy()
+    spoilt[20, 20, 20] = np.nan
+    channels = {**head.channels, Role.T2: head.channels[Role.T2].with_array(spoilt)}
+    with pytest.raises(StepCrashed, match="T2"):
+        open_bundle(INTENSITY).segment(replace(head, channels=channels), EFFORT)
+
+
+class SlowEngine:
+    """Finds nothing, and remembers how many threads were in it at once."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most = 0
+
+    def __call__(
+        self,
+        channels: NDArray[np.float32],
+        brain: NDArray[np.bool_],
+        spacing_mm: tuple[float, float, float],
+        effort: Effort,
+        on_progress: Progress,
+    ) -> Found:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        np.linalg.svd(np.random.default_rng(0).normal(size=(150, 150)))
+        self.inside -= 1
+        ones = np.count_nonzero(brain)
+        views = {Region.WT: (float(ones), 2.0 * ones)}
+        return Found(labels=np.zeros(brain.shape, dtype=np.uint8), opinions=views)
+
+
+def test_the_engine_is_built_once_and_used_by_one_thread_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[SlowEngine] = []
+
+    def build(folder: Path, manifest: Manifest) -> SlowEngine:
+        built.append(SlowEngine())
+        return built[-1]
+
+    monkeypatch.setattr(bundle_module, "build_engine", build)
+    bundle, head = open_bundle(INTENSITY), a_head()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: bundle.segment(head, EFFORT), range(8)))
+    assert [engine.most for engine in built] == [1]
+
+
+def test_opinions_become_millilitres(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_module, "build_engine", lambda folder, manifest: SlowEngine())
+    head = a_head()
+    opinions = open_bundle(INTENSITY).segment(head, EFFORT).opinions_ml
+    brain_ml = np.count_nonzero(head.brain.array) / 1000
+    assert opinions == {Region.WT: pytest.approx((brain_ml, 2 * brain_ml))}
+
+
+def test_files_of_weights_may_lie_in_folders(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path)
+    (bundle / "models/fold_0").mkdir(parents=True)
+    (bundle / "models/fold_0/extra.pth").write_bytes(b"x")
+    with pytest.raises(BundleInvalid, match=r"models/fold_0/extra\.pth is not in the manifest"):
+        verify(bundle)
 
 
 def test_labels_that_the_manifest_does_not_know_are_refused(tmp_path: Path) -> None:
     bundle = a_bundle(tmp_path)
     change_manifest(bundle, lambda s: s.update(labels={"0": 0, "1": 1, "2": 2}))
     with pytest.raises(BundleInvalid, match=r"labels \[3\]"):
-        open_bundle(bundle).segment(a_head())
+        open_bundle(bundle).segment(a_head(), EFFORT)
 
 
 def test_opening_a_bundle_loads_neither_torch_nor_scipy_nor_simpleitk() -> None:
@@ -165,7 +251,7 @@ def test_opening_a_bundle_loads_neither_torch_nor_scipy_nor_simpleitk() -> None:
         "import sys, pathlib, node.segmentation.library, node.segmentation.importing\n"
         "from node.segmentation.bundle import open_bundle\n"
         f"open_bundle(pathlib.Path({str(INTENSITY)!r}))\n"
-        "sys.exit(bool({'torch', 'scipy', 'SimpleITK', 'monai'} & set(sys.modules)))"
+        "sys.exit(bool({'torch', 'scipy', 'SimpleITK', 'monai', 'nnunetv2'} & set(sys.modules)))"
     )
     finished = subprocess.run([sys.executable, "-c", code], check=False, cwd=INTENSITY.parents[1])
     assert finished.returncode == 0
@@ -188,7 +274,7 @@ def test_monai_runs_the_bundle_by_its_inference_config(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     subprocess.run(command, check=True, cwd=INTENSITY.parents[1], capture_output=True)
     labels: Volume = load_volume(tmp_path / "eval/labels.safetensors")
-    assert np.array_equal(labels.array, open_bundle(INTENSITY).segment(head).array)
+    assert np.array_equal(labels.array, open_bundle(INTENSITY).segment(head, EFFORT).labels.array)
 
 
 @pytest.mark.parametrize("spacing_mm", [0.9961, 1.0, 1.0011, 1.0039])
@@ -202,5 +288,5 @@ def test_a_reference_whose_voxels_imaging_keeps_is_taken(spacing_mm: float) -> N
         for role, v in head.channels.items()
     }
     brain = Volume(array=np.resize(head.brain.array, grid.shape), grid=grid)
-    found = open_bundle(INTENSITY).segment(ModelInput(channels=channels, brain=brain, grid=grid))
-    assert found.grid is grid
+    seen = ModelInput(channels=channels, brain=brain, grid=grid)
+    assert open_bundle(INTENSITY).segment(seen, EFFORT).labels.grid is grid

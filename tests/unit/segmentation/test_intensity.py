@@ -8,17 +8,17 @@ import pytest
 from node.domain.regions import Region, Role
 from node.imaging.measure import dice, labels_to_region
 from node.imaging.prepare import ModelInput
-from node.imaging.volume import Array, Volume
+from node.imaging.volume import Array
 from node.phantom.fields import sample, undone
 from node.phantom.head import Head, make_head
 from node.phantom.tumour import DEFAULT_TUMOUR
 from node.segmentation.bundle import open_bundle
 from node.segmentation.intensity import mirrored, robust_z
-from tests.unit.segmentation.bundles import INTENSITY, a_head
+from tests.unit.segmentation.bundles import EFFORT, INTENSITY, a_head
 
 
 def labels_of(head: ModelInput) -> Array:
-    return open_bundle(INTENSITY).segment(head).array
+    return open_bundle(INTENSITY).segment(head, EFFORT).labels.array
 
 
 def changed(head: ModelInput, role: Role, array: Array) -> ModelInput:
@@ -100,7 +100,7 @@ def test_the_mirror_stands_in_the_middle_of_the_brain() -> None:
 @pytest.mark.slow
 def test_the_tumour_of_the_phantom_is_segmented() -> None:
     head = make_head(seed=0, tumour=DEFAULT_TUMOUR)
-    labels = open_bundle(INTENSITY).segment(seen_by_the_model(head))
+    labels = open_bundle(INTENSITY).segment(seen_by_the_model(head), EFFORT).labels
     found = {
         region: dice(labels_to_region(labels, region), labels_to_region(head.truth, region))
         for region in Region
@@ -113,5 +113,5 @@ def test_the_tumour_of_the_phantom_is_segmented() -> None:
 @pytest.mark.slow
 def test_the_healthy_phantom_stays_empty() -> None:
     head = make_head(seed=6, tumour=None)  # one with strong coil shading
-    labels: Volume = open_bundle(INTENSITY).segment(seen_by_the_model(head))
-    assert not labels.array.any()
+    found = open_bundle(INTENSITY).segment(seen_by_the_model(head), EFFORT)
+    assert not found.labels.array.any()

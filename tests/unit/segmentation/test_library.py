@@ -1,6 +1,8 @@
 """Which bundles are installed, and in what state."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,19 @@ def test_the_shipped_models_are_listed_with_their_state() -> None:
     cascade = found["ca-cnn-brats17"]
     assert cascade.status is BundleStatus.WEIGHTS_NOT_INSTALLED
     assert "segnode models import" in cascade.problem
+    assert found["brats-mri-segmentation"].status is BundleStatus.WEIGHTS_NOT_INSTALLED
+    assert found["brats-mri-segmentation"].licence == "Apache-2.0"
+
+
+def test_listing_the_bundles_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from node.segmentation.library import find_bundles\n"
+        f"assert len(find_bundles([pathlib.Path({str(MODELS)!r})])) >= 3\n"
+        "sys.exit(bool({'torch', 'scipy', 'SimpleITK', 'monai', 'nnunetv2'} & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], check=False, cwd=MODELS.parent)
+    assert finished.returncode == 0
 
 
 def test_a_damaged_bundle_is_listed_with_its_problem(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The engine `nnunet`: a bundle whose models/ is an nnU-Net v2 folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.domain.errors import BundleInvalid
+from node.segmentation.effort import Effort
+from node.segmentation.found import Found, Progress
+from node.segmentation.network_options import NnUNetOptions
+from node.segmentation.nnunet import NnUNetFolder
+from node.segmentation.opinions import gather
+from node.segmentation.turning import Turn
+
+
+class NnUNetEngine:
+    """The folder's networks, kept. in_channels: how many roles there are.
+
+    meaning: from nnU-Net's labels to Segnode's; all that the folder can give must be in it.
+    Raises BundleInvalid when the folder has other channels or labels than the manifest.
+    """
+
+    def __init__(
+        self, folder: Path, in_channels: int, meaning: Mapping[int, int], options: NnUNetOptions
+    ) -> None:
+        self._meaning = meaning
+        self._turn = Turn.to(options.axes)
+        self._folder = NnUNetFolder(
+            folder,
+            options.folds,
+            configuration=options.configuration,
+            checkpoint=options.checkpoint,
+            tile_step=options.tile_step,
+            mirror=options.mirror,
+        )
+        if self._folder.channels != in_channels:
+            raise BundleInvalid(
+                f"dataset.json names {self._folder.channels} channels, the manifest {in_channels}"
+            )
+        unknown = sorted(set(self._folder.labels) - set(meaning))
+        if unknown:
+            raise BundleInvalid(f"labels {unknown} of dataset.json are not in the manifest")
+
+    def __call__(
+        self,
+        channels: NDArray[np.float32],
+        brain: NDArray[np.bool_],
+        spacing_mm: tuple[float, float, float],
+        effort: Effort,
+        on_progress: Progress,
+    ) -> Found:
+        """Find labels in nnU-Net's numbers; see node.segmentation.found.Segmenter.
+
+        The brain is not looked at: the manifest's preprocessing has seen to it. Where all is
+        0 nothing is found, which nnU-Net itself cannot say of an image without content.
+        """
+        if not channels.any():
+            on_progress(1.0)
+            return Found(labels=np.zeros(brain.shape, dtype=np.uint8))
+        labels, folds = self._folder.predict_all(
+            np.ascontiguousarray(self._turn.there(channels)),
+            self._turn.spacing(spacing_mm),
+            effort,
+            on_progress,
+        )
+        on_progress(1.0)
+        return Found(
+            labels=np.ascontiguousarray(self._turn.back(labels)),
+            opinions=gather(folds, self._meaning),
+        )
