@@ -16,9 +16,10 @@ from node.domain.errors import (
     SegnodeError,
     ShearedGeometry,
     SliceGap,
+    TiledImages,
     TooFewSlices,
 )
-from node.domain.header import Plane, Vector3, Vector6
+from node.domain.header import Header, Plane, Vector3, Vector6
 from node.domain.study import Reason, StackFacts
 
 MINIMUM_SLICES: Final = 5
@@ -51,16 +52,29 @@ OBLIQUE_BELOW: Final = 0.8
 MOST_ORIENTATIONS: Final = 32
 """Where counting ends: a series with so many is no volume whatever the number is."""
 
+TILED: Final = frozenset({"MOSAIC", "VFRAME"})
+"""Values of Image Type by which Siemens and UIH say that many slices lie tiled in one image."""
+
 _PLANE_NAMES: Final = ("sagittal", "coronal", "axial")
 _ENDS: Final = (("right", "left"), ("front", "back"), ("feet", "head"))
 
 
-def describe_stack(planes: Sequence[Plane]) -> StackFacts:
+def is_tiled(header: Header) -> bool:
+    """Whether the image is a mosaic: its rows, columns and position are not those of a slice."""
+    return header.number_of_frames == 1 and not TILED.isdisjoint(header.image_type)
+
+
+def describe_stack(
+    planes: Sequence[Plane], *, minimum_slices: int = MINIMUM_SLICES, tiled: bool = False
+) -> StackFacts:
     """Say what the planes of a series (one for each slice or frame, any order) form.
 
-    The problem is the first that holds of: no-geometry, mixed-orientation, too-few-slices,
-    sheared-geometry, doubled-slice, slice-gap; its text names the place.
+    tiled: whether the images are mosaics, whose planes mean nothing.
+    The problem is the first that holds of: tiled-images, no-geometry, mixed-orientation,
+    too-few-slices, sheared-geometry, doubled-slice, slice-gap; its text names the place.
     """
+    if tiled:
+        return _no_volume(planes, 0, _reason(TiledImages, "many slices as tiles in each image"))
     orientations = _distinct_orientations(planes)
     if not planes or not all(map(_is_placed, planes)):
         return _no_volume(planes, len(orientations), _no_geometry(planes))
@@ -71,7 +85,7 @@ def describe_stack(planes: Sequence[Plane]) -> StackFacts:
     heights = sorted(_dot(p.position, normal) for p in planes)
     places = _distinct(heights)
     problem = (
-        _too_few(planes)
+        _too_few(planes, minimum_slices)
         or _sheared(planes, normal)
         or _doubled(heights, places, normal)
         or _gap(places, normal)
@@ -93,13 +107,42 @@ def slice_order(planes: Sequence[Plane]) -> tuple[int, ...]:
     """
     if not planes:
         return ()
-    normal = _normal(_mean_orientation(planes))
+    normal = slice_normal(planes)
     return tuple(
         sorted(
             range(len(planes)),
             key=lambda i: (_dot(planes[i].position, normal), planes[i].position, i),
         )
     )
+
+
+def orientation_groups(planes: Sequence[Plane]) -> tuple[tuple[int, ...], ...]:
+    """Return the indices of the planes of each orientation; of all when there are too many."""
+    kinds = _distinct_orientations(planes)
+    if len(kinds) >= MOST_ORIENTATIONS:
+        return (tuple(range(len(planes))),)
+    groups: list[list[int]] = [[] for _ in kinds]
+    for index, plane in enumerate(planes):
+        kind = next(k for k, other in enumerate(kinds) if _same(plane.orientation, other))
+        groups[kind].append(index)
+    return tuple(map(tuple, groups))
+
+
+def position_ranks(planes: Sequence[Plane]) -> tuple[int, ...]:
+    """Return for each plane which position along the common normal it has, counted from 0."""
+    normal = slice_normal(planes)
+    heights = [_dot(plane.position, normal) for plane in planes]
+    ranks, rank, previous = [0] * len(planes), -1, -math.inf
+    for index in slice_order(planes):
+        rank += heights[index] - previous >= SAME_POSITION_MM
+        previous = heights[index]
+        ranks[index] = rank
+    return tuple(ranks)
+
+
+def slice_normal(planes: Sequence[Plane]) -> Vector3:
+    """Return the unit normal of planes of one orientation: row x column direction."""
+    return _normal(_mean_orientation(planes))
 
 
 def _reason(kind: type[SegnodeError], text: str) -> Reason:
@@ -123,11 +166,11 @@ def _no_geometry(planes: Sequence[Plane]) -> Reason:
     return _reason(NoGeometry, "the direction of rows and columns is not two unit vectors")
 
 
-def _too_few(planes: Sequence[Plane]) -> Reason | None:
-    if len(planes) >= MINIMUM_SLICES:
+def _too_few(planes: Sequence[Plane], least: int) -> Reason | None:
+    if len(planes) >= least:
         return None
     slices = "1 slice" if len(planes) == 1 else f"{len(planes)} slices"
-    return _reason(TooFewSlices, f"{slices}, a volume needs at least {MINIMUM_SLICES}")
+    return _reason(TooFewSlices, f"{slices}, a volume needs at least {least}")
 
 
 def _doubled(heights: Sequence[float], places: Sequence[float], normal: Vector3) -> Reason | None:
@@ -166,6 +209,8 @@ def _sheared(planes: Sequence[Plane], normal: Vector3) -> Reason | None:
 def _gap(places: Sequence[float], normal: Vector3) -> Reason | None:
     """Find a step between neighbours that differs from the median step."""
     steps = [places[i + 1] - places[i] for i in range(len(places) - 1)]
+    if not steps:
+        return None
     usual = median(steps)
     limit = max(STEP_MM, STEP_RATIO * usual)
     odd = [i for i, step in enumerate(steps) if abs(step - usual) > limit]

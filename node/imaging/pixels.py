@@ -2,54 +2,94 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.encaps import generate_fragments
 from pydicom.pixels.utils import pixel_array
 
 from node.domain.errors import UndecodablePixels
+from node.domain.header import Header
+from node.imaging.codestreams import coded_pixels
 from node.imaging.volume import Array
 
-GREY = ("MONOCHROME1", "MONOCHROME2")
+GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 
 
-def stored_frames(dataset: Dataset) -> Iterator[Array]:
+def check_grey(header: Header) -> None:
+    """Raise UndecodablePixels for images in colour; what is not said counts as one sample."""
+    if header.samples_per_pixel not in (1, None) or header.photometric_interpretation not in GREY:
+        raise UndecodablePixels("The images are in colour or screenshots, not grey values.")
+
+
+def grey_frames(dataset: Dataset) -> Iterator[Array]:
     """Yield the frames, (rows, columns) float32, after rescale slope and intercept.
 
     MONOCHROME1 is turned round, so that bright is always high. Raises UndecodablePixels.
     """
-    photometric = str(dataset.get("PhotometricInterpretation", ""))
-    if dataset.get("SamplesPerPixel", 1) != 1 or photometric not in GREY:
-        raise UndecodablePixels("The images are in colour or screenshots, not grey values.")
-    frames = _decode(dataset)
-    turned = photometric == "MONOCHROME1"
+    turned = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
     padding = _padding(dataset)
-    for number, frame in enumerate(frames):
-        slope, intercept = _rescale(dataset, number)
+    for number, frame in enumerate(stored_frames(dataset)):
         stored = np.where(frame == padding, 0, frame) if padding is not None else frame
         values = _turn_round(dataset, stored) if turned else stored
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = (values * slope + intercept).astype(np.float32)
-        if not np.isfinite(scaled).all():
-            raise UndecodablePixels("Rescale Slope or Intercept give no values that there can be.")
-        yield scaled
+        yield _scaled(values, *_rescale(dataset, number))
 
 
-def _decode(dataset: Dataset) -> Array:
-    """(frames, rows, columns), stored values; a broken image may fail in any way."""
+def stored_frames(dataset: Dataset) -> Array:
+    """Decode to (frames, rows, columns), values as stored; not to be written to.
+
+    Raises UndecodablePixels when there are no pixels, when they are not of the length that the
+    header says, and whatever else is wrong with them: a broken image may fail in any way.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stored = pixel_array(dataset, raw=True)
-    except MemoryError:
+            _check_codestreams(dataset)
+            stored = pixel_array(dataset, raw=True, view_only=True)
+            expected, spare = int(dataset.get("NumberOfFrames") or 1), _spare_bytes(dataset)
+    except (MemoryError, UndecodablePixels):
         raise
     except Exception as error:
         syntax = dataset.file_meta.get("TransferSyntaxUID", "unknown")
         raise UndecodablePixels(
             f"The pixel data of transfer syntax {syntax} cannot be decoded."
         ) from error
-    return stored if stored.ndim == 3 else stored[np.newaxis]
+    frames = stored if stored.ndim == 3 else stored[np.newaxis]
+    if len(frames) != expected:  # pydicom takes more frames where there are more bytes
+        raise UndecodablePixels(f"The pixel data hold {len(frames)} frames, not {expected}.")
+    if spare >= frames.shape[2] * frames.itemsize:  # a row: Rows or Columns are not right
+        raise UndecodablePixels("The pixel data are longer than the matrix that the header says.")
+    return frames
+
+
+def _check_codestreams(dataset: Dataset) -> None:
+    """Raise UndecodablePixels for a compressed frame that would decode to more than it should."""
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    expected = int(dataset.Rows) * int(dataset.Columns)
+    for fragment in generate_fragments(dataset.PixelData):
+        if coded_pixels(fragment) > expected:
+            raise UndecodablePixels("A compressed image is larger than its Rows and Columns.")
+
+
+def _spare_bytes(dataset: Dataset) -> int:
+    """How much longer native pixel data are than the frames in them; a pad byte is usual."""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in dataset:
+        return 0
+    bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated)
+    return len(dataset.PixelData) - int(dataset.get("NumberOfFrames") or 1) * bits // 8
+
+
+def _scaled(values: Array, slope: float, intercept: float) -> Array:
+    """Apply the rescale, float32. Raises UndecodablePixels for NaN and infinite values."""
+    if slope == 1.0 and intercept == 0.0 and values.dtype.kind in "iu":
+        return values.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (values * slope + intercept).astype(np.float32)
+    if not np.isfinite(scaled).all():
+        raise UndecodablePixels("The images hold values that are no numbers (NaN or infinite).")
+    return scaled
 
 
 def _padding(dataset: Dataset) -> int | None:
@@ -66,6 +106,8 @@ def _padding(dataset: Dataset) -> int | None:
 
 def _turn_round(dataset: Dataset, stored: Array) -> Array:
     """Exchange black and white within the range that Bits Stored allows."""
+    if stored.dtype.kind == "f":
+        return -stored
     span = (1 << int(dataset.BitsStored)) - 1
     signed = int(dataset.get("PixelRepresentation", 0)) == 1
     return (-1 if signed else span) - stored.astype(np.int64)

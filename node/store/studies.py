@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from node.dicom.stack import describe_stack
+from node.dicom.stack import describe_stack, is_tiled
 from node.domain.errors import StepCrashed
 from node.domain.header import Header
 from node.domain.ids import RevisionNumber, SeriesInstanceUID, StudyInstanceUID
@@ -242,10 +242,11 @@ def _planes_of(study: StudyInstanceUID, series: str) -> Any:
 
 def _facts(header: str, instances: Sequence[Row[Any]]) -> SeriesFacts:
     planes = [plane for row in instances for plane in codec.unpack_planes(row.planes)]
+    first = codec.loads(Header, header)
     return SeriesFacts(
-        header=codec.loads(Header, header),
+        header=first,
         instances=len(instances),
-        stack=describe_stack(planes),
+        stack=describe_stack(planes, tiled=is_tiled(first)),
     )
 
 

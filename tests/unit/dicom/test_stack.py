@@ -2,14 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.dicom.stack import describe_stack, slice_order
+from node.dicom.headers import read_header
+from node.dicom.stack import (
+    describe_stack,
+    is_tiled,
+    orientation_groups,
+    position_ranks,
+    slice_order,
+)
 from node.domain.errors import all_codes
 from node.domain.header import Plane, Vector3, Vector6
+from tests.support.dicom_objects import EXPLICIT, encode, mr_dataset
 
 AXIAL: Vector6 = (1, 0, 0, 0, 1, 0)
 SAGITTAL: Vector6 = (0, 1, 0, 0, 0, -1)
@@ -242,3 +251,52 @@ def test_every_code_is_of_the_error_tree() -> None:
         "doubled-slice", "slice-gap",
     }  # fmt: skip
     assert codes <= all_codes()
+
+
+def test_tiled_images_are_told_before_their_planes_are_looked_at() -> None:
+    problem = describe_stack(a_stack(30, 2.0), tiled=True).problem
+    assert problem is not None
+    assert problem.code == "tiled-images"
+
+
+def test_a_shorter_stack_may_be_asked_for() -> None:
+    assert describe_stack(a_stack(2, 3.0), minimum_slices=2).problem is None
+    assert describe_stack(a_stack(1, 3.0), minimum_slices=1).problem is None
+    problem = describe_stack(a_stack(2, 3.0), minimum_slices=3).problem
+    assert problem is not None
+    assert problem.text == "2 slices, a volume needs at least 3"
+
+
+def test_planes_of_one_position_have_one_rank() -> None:
+    planes = [*a_stack(4, 3.0), *a_stack(4, 3.0)]
+    assert position_ranks(planes) == (0, 1, 2, 3, 0, 1, 2, 3)
+
+
+def test_planes_are_grouped_by_orientation() -> None:
+    planes = [*a_stack(2, 3.0), *a_stack(3, 3.0, SAGITTAL), *a_stack(1, 3.0)]
+    assert sorted(orientation_groups(planes)) == [(0, 1, 5), (2, 3, 4)]
+
+
+def test_a_radial_series_is_one_group() -> None:
+    turns = [math.radians(4.0 * i) for i in range(40)]
+    planes = [
+        Plane(position=(0, 0, 0), orientation=(math.cos(t), math.sin(t), 0, 0, 0, 1)) for t in turns
+    ]
+    assert orientation_groups(planes) == (tuple(range(40)),)
+
+
+@pytest.mark.parametrize(
+    ("image_type", "frames", "expected"),
+    [
+        (("ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"), 1, True),
+        (("ORIGINAL", "PRIMARY", "M", "VFRAME"), 1, True),
+        (("ORIGINAL", "PRIMARY", "M", "ND"), 1, False),
+        (("ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"), 30, False),
+        ((), 1, False),
+    ],
+)
+def test_a_mosaic_says_so_in_its_image_type(
+    image_type: tuple[str, ...], frames: int, expected: bool
+) -> None:
+    header = replace(read_header(encode(mr_dataset()), EXPLICIT), image_type=image_type)
+    assert is_tiled(replace(header, number_of_frames=frames)) is expected

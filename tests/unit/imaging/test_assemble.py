@@ -116,6 +116,25 @@ def test_signed_values_stay_signed(tmp_path: Path) -> None:
     assert np.array_equal(assemble(change(paths, signed)).array, values)
 
 
+@pytest.mark.parametrize("bits", [12, 13, 15, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_only_the_bits_that_are_stored_count(tmp_path: Path, bits: int, signed: bool) -> None:
+    """Old images keep an overlay in the bits above, which are no part of the value."""
+    random = np.random.default_rng(bits)
+    low, high = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
+    values = random.integers(low, high, (6, 8, 8))
+    overlay = random.integers(0, 1 << 16 - bits, (6, 8, 8)) << bits
+
+    def stored(dataset: Dataset, number: int) -> None:
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+        dataset.PixelRepresentation = int(signed)
+        cells = (values[number] & (1 << bits) - 1) | overlay[number]
+        dataset.PixelData = cells.astype("<u2").tobytes()
+
+    paths = write_mr_series(tmp_path, a_volume(a_grid((6, 8, 8))))
+    assert np.array_equal(assemble(change(paths, stored)).array, values)
+
+
 def test_padding_below_all_signal_counts_as_no_signal(tmp_path: Path) -> None:
     def padded(dataset: Dataset, number: int) -> None:
         pixels = np.full((8, 8), 7, dtype="<i2")
