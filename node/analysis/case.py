@@ -19,6 +19,7 @@ from node.segmentation.machine import Machine, measure_machine
 BRAIN: Final = "brain.volume"
 REGISTRATIONS: Final = "registrations.json"
 BRAIN_OF_MODEL: Final = "brain.input"
+WAY_HOME: Final = "way_home.json"
 LABELS_OF_MODEL: Final = "labels.input"
 OPINIONS: Final = "opinions.json"
 LABELS: Final = "labels.volume"

@@ -20,6 +20,7 @@ from node.analysis.case import (
     MEASUREMENTS,
     OPINIONS,
     REGISTRATIONS,
+    WAY_HOME,
     Case,
     input_name,
 )
@@ -35,6 +36,7 @@ from node.imaging.prepare import prepare
 from node.imaging.register import Registration, register_all
 from node.imaging.resample import to_native
 from node.imaging.round_trip import round_trip, round_trip_findings
+from node.imaging.volume import Affine
 from node.segmentation.machine import describe, efforts
 
 Summary = dict[str, object]
@@ -109,12 +111,21 @@ def prepare_input(case: Case) -> StepResult:
         load_registrations(case.folder),
         load_volume(case.folder / BRAIN),
         case.bundle.manifest.preprocessing,
+        threads=case.tools.machine().cores,
     )
     for role, channel in prepared.channels.items():
         save_volume(channel, case.folder / input_name(role))
     save_volume(prepared.brain, case.folder / BRAIN_OF_MODEL)
-    names = (*(input_name(role) for role in prepared.channels), BRAIN_OF_MODEL)
-    return names, {"shape": list(prepared.grid.shape)}
+    way = None if prepared.way_home is None else prepared.way_home.tolist()
+    write_durably(case.folder / WAY_HOME, json.dumps(way).encode())
+    names = (*(input_name(role) for role in prepared.channels), BRAIN_OF_MODEL, WAY_HOME)
+    return names, with_findings({"shape": list(prepared.grid.shape)}, prepared.findings)
+
+
+def load_way_home(folder: Path) -> Affine | None:
+    """Read the (4, 4) matrix from native to model points; None when they are the same."""
+    way = json.loads((folder / WAY_HOME).read_bytes())
+    return None if way is None else np.array(way, dtype=np.float64)
 
 
 def infer_labels(case: Case) -> StepResult:
@@ -152,7 +163,9 @@ def infer_labels(case: Case) -> StepResult:
 def return_to_native(case: Case) -> StepResult:
     """Bring the labels back to the reference series' own grid and measure them."""
     of_model = load_volume(case.folder / LABELS_OF_MODEL)
-    labels = to_native(of_model, case.volume(case.reference).grid)
+    way = load_way_home(case.folder)
+    native = case.volume(case.reference).grid
+    labels = to_native(of_model, native, matrix=way, threads=case.tools.machine().cores)
     save_volume(labels, case.folder / LABELS)
     opinions = {
         Region(region): tuple(volumes)
@@ -160,7 +173,7 @@ def return_to_native(case: Case) -> StepResult:
     }
     measured = measure(labels, opinions, case.bundle.manifest.uncertainty)
     write_durably(case.folder / MEASUREMENTS, json.dumps(to_json(measured)).encode())
-    trips = round_trip(of_model, labels)
+    trips = round_trip(of_model, labels, matrix=None if way is None else np.linalg.inv(way))
     summary: Summary = {
         MEASURED: list(describe_measurements(measured)),
         "volumes_ml": {

@@ -6,7 +6,9 @@ from typing import Final
 import numpy as np
 
 from node.domain.errors import BundleInvalid
-from node.imaging.volume import Affine, Grid
+from node.imaging.volume import Affine, Array, Grid
+
+Box = tuple[slice, slice, slice]
 
 ALONG_AXES: Final = 0.9998
 """Cosine from which on a reference counts as lying along the patient's axes (1 degree)."""
@@ -76,7 +78,7 @@ def _fits(turned: Grid, spacing_mm: tuple[float, float, float]) -> bool:
     return along and bool(np.allclose(turned.spacing_mm, spacing_mm, rtol=SAME_SPACING, atol=0.0))
 
 
-def cut(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+def cut(grid: Grid, box: Box) -> Grid:
     """Return the part of a grid that three slices name."""
     affine = np.array(grid.affine)
     affine[:3, 3] = grid.positions_mm(np.array([part.start for part in box]))
@@ -86,6 +88,50 @@ def cut(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
         box[2].stop - box[2].start,
     )
     return Grid(shape=shape, affine=affine, frame_of_reference_uid=grid.frame_of_reference_uid)
+
+
+def merged(grid: Grid, parts: tuple[int, int, int]) -> Grid:
+    """Return a grid with so many voxels joined to one along its axes; the last may reach out."""
+    affine = np.array(grid.affine)
+    affine[:3, :3] = grid.affine[:3, :3] * np.array(parts)
+    affine[:3, 3] = grid.positions_mm((np.array(parts) - 1.0) / 2.0)
+    counts = [-(-n // part) for n, part in zip(grid.shape, parts, strict=True)]
+    return Grid(
+        shape=(counts[0], counts[1], counts[2]),
+        affine=affine,
+        frame_of_reference_uid=grid.frame_of_reference_uid,
+    )
+
+
+def box_around(mask: Array, margin: tuple[int, int, int] = (0, 0, 0)) -> Box | None:
+    """Return the box of a mask, so many voxels wider, cut at the array; None if it is empty."""
+    sides = []
+    for axis in range(3):
+        others = tuple(i for i in range(3) if i != axis)
+        found = np.flatnonzero(mask.any(axis=others))
+        if found.size == 0:
+            return None
+        first, last = int(found[0]) - margin[axis], int(found[-1]) + 1 + margin[axis]
+        sides.append(slice(max(first, 0), min(last, mask.shape[axis])))
+    return (sides[0], sides[1], sides[2])
+
+
+def box_seen(grid: Grid, other: Grid, matrix: Affine, margin: tuple[int, int, int]) -> Box | None:
+    """Return the voxels of a grid that another grid lies over; None if it lies beside it.
+
+    matrix: (4, 4) LPS mm, point of the other grid -> point of the grid. margin: in voxels.
+    """
+    corners = np.array(np.meshgrid(*((-0.5, n - 0.5) for n in other.shape), indexing="ij"))
+    there = other.positions_mm(corners.reshape(3, -1).T) @ matrix[:3, :3].T + matrix[:3, 3]
+    indices = grid.indices_of(there)
+    first = np.floor(indices.min(axis=0)) - margin
+    last = np.ceil(indices.max(axis=0)) + margin + 1
+    low = np.clip(first, 0, grid.shape).astype(int)
+    high = np.clip(last, 0, grid.shape).astype(int)
+    if np.any(low >= high):
+        return None
+    sides = [slice(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+    return (sides[0], sides[1], sides[2])
 
 
 def divided(grid: Grid, parts: tuple[int, int, int]) -> Grid:

@@ -8,7 +8,7 @@ from node.domain.regions import Region
 from node.imaging.intervals import START_ML
 from node.imaging.measure import around_labels, dice, labels_to_region, region_volumes
 from node.imaging.resample import resample
-from node.imaging.volume import Volume
+from node.imaging.volume import Affine, Volume
 
 MARGIN_MM: Final = 15.0
 """How far beyond the model's labels native ones are looked for; more than a thick slice."""
@@ -40,10 +40,15 @@ class RoundTrip:
         return (self.native_ml - self.model_ml) / (self.model_ml + START_ML)
 
 
-def round_trip(model: Volume, native: Volume) -> tuple[RoundTrip, ...]:
-    """Compare WT, TC and ET of the same labels on both grids."""
+def round_trip(
+    model: Volume, native: Volume, *, matrix: Affine | None = None
+) -> tuple[RoundTrip, ...]:
+    """Compare WT, TC and ET of the same labels on both grids.
+
+    matrix: (4, 4) LPS mm, point of the model -> native point; None for the same place.
+    """
     part = around_labels(model, MARGIN_MM)
-    back = resample(native, part.grid, order="nearest")
+    back = resample(native, part.grid, matrix=matrix, order="nearest")
     volumes = zip(region_volumes(model), region_volumes(native), strict=True)
     return tuple(
         RoundTrip(

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 
 from node.domain.errors import BundleInvalid
-from node.imaging.grids import LPS_AXES, cut, divided, model_grid, turn
+from node.imaging.grids import (
+    LPS_AXES,
+    box_around,
+    box_seen,
+    cut,
+    divided,
+    merged,
+    model_grid,
+    turn,
+)
 from node.imaging.volume import Grid
 from tests.support.mr_series import AXIAL, CORONAL, SAGITTAL, a_grid, tilted
 from tests.unit.imaging.cases import grids
@@ -86,3 +95,31 @@ def test_the_parts_of_a_voxel_lie_evenly_inside_it() -> None:
     assert heights - grid.origin_mm[2] == pytest.approx([-2, -1, 0, 1, 2])
     assert fine.shape == (10, 3, 6)
     assert fine.voxel_mm3 == pytest.approx(grid.voxel_mm3 / 10)
+
+
+def test_joining_undoes_dividing() -> None:
+    grid = a_grid((2, 3, 4), axes=CORONAL, spacing_mm=(5.0, 1.0, 1.0))
+    assert merged(divided(grid, (5, 1, 2)), (5, 1, 2)).matches(grid)
+    assert merged(a_grid((5, 4, 4)), (2, 2, 2)).shape == (3, 2, 2)
+
+
+def test_the_box_around_a_mask_is_cut_at_the_array() -> None:
+    mask = np.zeros((6, 7, 8), dtype=bool)
+    mask[1, 3, 2:5] = True
+    assert box_around(mask) == (slice(1, 2), slice(3, 4), slice(2, 5))
+    assert box_around(mask, (2, 1, 9)) == (slice(0, 4), slice(2, 5), slice(0, 8))
+    assert box_around(np.zeros((2, 2, 2), dtype=bool)) is None
+
+
+@given(grids(), grids())
+def test_the_box_that_is_seen_holds_every_voxel_over_which_the_other_lies(
+    grid: Grid, other: Grid
+) -> None:
+    positions = other.positions_mm(np.indices(other.shape).reshape(3, -1).T)
+    indices = np.rint(grid.indices_of(positions[grid.holds(positions)]))
+    box = box_seen(grid, other, np.eye(4), (1, 1, 1))
+    if box is None:
+        assert len(indices) == 0
+    else:
+        for axis, side in enumerate(box):
+            assert np.all((indices[:, axis] >= side.start) & (indices[:, axis] < side.stop))

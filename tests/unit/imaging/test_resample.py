@@ -200,3 +200,104 @@ def test_a_moved_head_is_put_back_by_its_registration() -> None:
     back = resample(scan, grid, matrix=matrix)
     overlap = np.count_nonzero((back.array > 0.5) & (ball.array > 0.5))
     assert overlap > 0.85 * np.count_nonzero(ball.array > 0.5)
+
+
+def a_wave(grid: Grid) -> Volume:
+    """Return a texture of a wave length of 9 mm in every direction."""
+    places = grid.positions_mm(np.indices(grid.shape).reshape(3, -1).T)
+    waves = np.sin(2 * np.pi / 9.0 * places).sum(axis=1).reshape(grid.shape)
+    return Volume(array=(100 + 20 * waves).astype(np.float32), grid=grid)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 8.0])
+def test_the_anisotropic_rule_beats_linear_in_the_plane_of_thick_slices(degrees: float) -> None:
+    thick = a_grid(
+        (12, 40, 40), axes=tilted(AXIAL, degrees), spacing_mm=(6, 1.8, 1.8), centre_mm=(0, 0, 0)
+    )
+    level = thick.positions_mm(np.indices(thick.shape).reshape(3, -1).T) @ thick.directions[:, 1:]
+    waves = np.sin(2 * np.pi / 9.0 * level).sum(axis=1).reshape(thick.shape)
+    grid = a_grid((30, 40, 40), centre_mm=(0.3, 0.2, 0.1))
+    level = grid.positions_mm(np.indices(grid.shape).reshape(3, -1).T) @ thick.directions[:, 1:]
+    truth = np.sin(2 * np.pi / 9.0 * level).sum(axis=1).reshape(grid.shape)
+    volume = Volume(array=(100 + 20 * waves).astype(np.float32), grid=thick)
+    off = {
+        order: np.abs(resample(volume, grid, order=order).array - 100 - 20 * truth).max()
+        for order in ("linear", "anisotropic")
+    }
+    assert off["anisotropic"] < 0.3 * off["linear"]
+
+
+def test_across_thick_slices_values_lie_on_the_line_between_them() -> None:
+    """A cubic would swing beyond the bright slice; only what lies beside it may know of it."""
+    thick = a_grid((9, 12, 12), spacing_mm=(6, 1, 1), centre_mm=(0, 0, 0))
+    array = np.zeros(thick.shape, dtype=np.float32)
+    array[4] = 90
+    grid = a_grid((49, 12, 12), centre_mm=(0.3, 0.2, 0))
+    found = resample(Volume(array=array, grid=thick), grid, order="anisotropic").array
+    heights = np.abs(np.arange(49) - 24)
+    expected = np.clip(90 - 15 * heights, 0, None)
+    assert np.abs(found[:, 6, 6] - expected).max() < 2.0
+    assert found[heights > 10].max() < 0.01
+
+
+def test_thin_slices_are_cubic_in_every_direction() -> None:
+    volume = a_wave(a_grid((40, 40, 40), spacing_mm=(2, 1.5, 1.5), centre_mm=(0, 0, 0)))
+    grid = a_grid((30, 30, 30), axes=tilted(AXIAL, 10.0), centre_mm=(0, 0, 0))
+    found = resample(volume, grid, order="anisotropic").array
+    assert np.array_equal(found, resample(volume, grid, order="cubic").array)
+    assert np.abs(found - a_wave(grid).array).max() < 1.5
+
+
+def test_the_anisotropic_rule_never_leaves_the_range_of_the_values() -> None:
+    volume = Volume(
+        array=np.random.default_rng(2).integers(50, 3000, (8, 30, 30)).astype(np.int16),
+        grid=a_grid((8, 30, 30), spacing_mm=(5, 0.9, 0.9), centre_mm=(0, 0, 0)),
+    )
+    found = resample(volume, a_grid((40, 30, 30), centre_mm=(0, 0, 0)), order="anisotropic").array
+    assert found.dtype == np.float32
+    assert found.min() >= 0.0
+    assert found.max() <= volume.array.max()
+
+
+def test_a_much_finer_source_is_averaged_so_that_noise_falls() -> None:
+    fine = a_grid((60, 60, 60), spacing_mm=(0.5, 0.5, 0.5), centre_mm=(0, 0, 0))
+    noise = np.random.default_rng(0).normal(100, 20, fine.shape).astype(np.float32)
+    grid = a_grid((20, 20, 20), axes=tilted(AXIAL, 5.0), centre_mm=(0, 0, 0))
+    found = resample(Volume(array=noise, grid=fine), grid, order="anisotropic").array
+    assert found.mean() == pytest.approx(100, abs=1)
+    assert found.std() < 10
+
+
+def test_one_value_that_is_no_number_spoils_only_its_place() -> None:
+    volume = a_wave(a_grid((20, 20, 20), spacing_mm=(1.5, 1.5, 1.5), centre_mm=(0, 0, 0)))
+    spoilt = volume.array.copy()
+    spoilt[3, 3, 3] = np.nan
+    grid = a_grid((26, 26, 26), axes=tilted(AXIAL, 5.0), centre_mm=(0, 0, 0))
+    found = resample(volume.with_array(spoilt), grid, order="cubic").array
+    assert np.isfinite(found).all()
+    assert np.abs(found - resample(volume, grid, order="cubic").array)[16:].max() < 0.1
+
+
+def test_only_the_wanted_voxels_are_computed() -> None:
+    volume = a_wave(a_grid((20, 20, 20), spacing_mm=(1.5, 1.5, 1.5), centre_mm=(0, 0, 0)))
+    grid = a_grid((26, 26, 26), axes=tilted(AXIAL, 5.0), centre_mm=(0, 0, 0))
+    wanted = a_sphere(grid, (0, 0, 0), 8.0)
+    for order in ("linear", "cubic", "anisotropic"):
+        whole = resample(volume, grid, order=order).array
+        found = resample(volume, grid, order=order, where=wanted).array
+        assert np.array_equal(found, np.where(wanted, whole, 0))
+
+
+def test_labels_come_home_through_a_movement_by_one_resampling() -> None:
+    model = a_grid((44, 44, 44), centre_mm=(0, 0, 0))
+    labels = nested_spheres(model, (2.0, -1.0, 3.0))
+    matrix = moved((12, -20, 8), (30, -12, 9), (0, 0, 0))
+    native = a_grid((70, 70, 70), axes=tilted(SAGITTAL, 12.0), centre_mm=(30, -12, 9))
+    found = to_native(labels, native, matrix=inverse(matrix))
+    for label in (1, 2, 3):
+        before, after = labels.array == label, found.array == label
+        assert np.count_nonzero(after) == pytest.approx(np.count_nonzero(before), rel=0.02)
+        centre = np.append(model.positions_mm(np.argwhere(before)).mean(axis=0), 1.0)
+        assert native.positions_mm(np.argwhere(after)).mean(axis=0) == pytest.approx(
+            (matrix @ centre)[:3], abs=0.1
+        )
