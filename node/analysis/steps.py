@@ -145,12 +145,13 @@ def infer_labels(case: Case) -> StepResult:
             on_progress=case.on_progress,
         ),
     )
-    write_durably(case.folder / OPINIONS, json.dumps(descent.result).encode())
+    found = descent.result
+    write_durably(case.folder / OPINIONS, json.dumps(found.opinions_ml).encode())
     opinions = {
         region: [round(volume, 3) for volume in volumes]
-        for region, volumes in descent.result.items()
+        for region, volumes in found.opinions_ml.items()
     }
-    return (LABELS_OF_MODEL, OPINIONS), {
+    summary: Summary = {
         "bundle": bundle.manifest.name,
         "version": bundle.manifest.version,
         "sha256": bundle.sha256,
@@ -158,6 +159,7 @@ def infer_labels(case: Case) -> StepResult:
         **({"opinions_ml": opinions} if opinions else {}),
         **_effort(descent.failed),
     }
+    return (LABELS_OF_MODEL, OPINIONS), with_findings(summary, found.findings)
 
 
 def return_to_native(case: Case) -> StepResult:
@@ -173,7 +175,8 @@ def return_to_native(case: Case) -> StepResult:
     }
     measured = measure(labels, opinions, case.bundle.manifest.uncertainty)
     write_durably(case.folder / MEASUREMENTS, json.dumps(to_json(measured)).encode())
-    trips = round_trip(of_model, labels, matrix=None if way is None else np.linalg.inv(way))
+    back: Affine | None = None if way is None else np.linalg.inv(way).astype(np.float64)
+    trips = round_trip(of_model, labels, matrix=back)
     summary: Summary = {
         MEASURED: list(describe_measurements(measured)),
         "volumes_ml": {

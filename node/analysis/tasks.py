@@ -59,11 +59,16 @@ class FindBrain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """Run a bundle on the prepared input; the labels become an artefact in the folder.
+class Segmented:
+    """What came of Segment. opinions_ml: each region as the engine's single views see it."""
 
-    The answer is each region's volumes, mL, as the engine's single views see them.
-    """
+    opinions_ml: Mapping[Region, tuple[float, ...]]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Run a bundle on the prepared input; the labels become an artefact in the folder."""
 
     folder: Path
     roles: tuple[Role, ...]
@@ -71,7 +76,7 @@ class Segment:
     bundle_sha256: Sha256
     effort: Effort
 
-    def perform(self, on_progress: Progress) -> Mapping[Region, tuple[float, ...]]:
+    def perform(self, on_progress: Progress) -> Segmented:
         """Do it. Raises BundleInvalid, BundleMissing, RoleMissing; MemoryError or torch's own."""
         brain = load_volume(self.folder / BRAIN_OF_MODEL)
         channels = {role: load_volume(self.folder / input_name(role)) for role in self.roles}
@@ -79,7 +84,7 @@ class Segment:
             ModelInput(channels=channels, brain=brain, grid=brain.grid), self.effort, on_progress
         )
         save_volume(found.labels, self.folder / LABELS_OF_MODEL)
-        return dict(found.opinions_ml)
+        return Segmented(opinions_ml=dict(found.opinions_ml), findings=found.findings)
 
 
 @lru_cache(maxsize=1)

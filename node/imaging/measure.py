@@ -1,6 +1,8 @@
 """Volumes, diameters, lesions and overlap, on the grid that the labels lie on."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -80,10 +82,24 @@ def measure(
             )
         )
     return Measurements(
-        regions=tuple(regions),
+        regions=nested(regions),
         slice_spacing_mm=round(whole.grid.spacing_mm[0], 4),
         tilt_degrees=round(tilt_degrees(whole.grid), 1),
     )
+
+
+def nested(regions: Sequence[RegionMeasurement]) -> tuple[RegionMeasurement, ...]:
+    """Let no interval end above that of the region around it; regions from the outermost in."""
+    result: list[RegionMeasurement] = []
+    most = math.inf
+    for region in regions:
+        bounds = region.interval
+        if bounds is not None:
+            high_ml = max(min(bounds.high_ml, most), region.volume.millilitres)
+            most = high_ml
+            bounds = replace(bounds, high_ml=high_ml)
+        result.append(replace(region, interval=bounds))
+    return tuple(result)
 
 
 def around_labels(labels: Volume, margin_mm: float = 0.0) -> Volume:

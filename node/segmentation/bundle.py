@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from node.domain.errors import BundleInvalid, BundleMissing, RoleMissing, StepCrashed
 from node.domain.ids import Sha256
+from node.domain.quality import Finding
 from node.domain.regions import Region
 from node.imaging.grids import SAME_SPACING
 from node.imaging.volume import Volume
@@ -34,11 +35,12 @@ class Segmentation:
 
     labels: uint8 on the model grid: 0, 1 NCR, 2 ED, 3 ET, cleaned as the manifest says.
     opinions_ml: the volume of each region as the engine's single views see it, before any
-    cleaning; empty when there is only one view.
+    cleaning; empty when there is only one view. findings: what lowers the trust in them.
     """
 
     labels: Volume
     opinions_ml: Mapping[Region, tuple[float, ...]]
+    findings: tuple[Finding, ...] = ()
 
 
 class Bundle:
@@ -81,6 +83,7 @@ class Bundle:
                 region: tuple(voxels * voxel_ml for voxels in opinions)
                 for region, opinions in found.opinions.items()
             },
+            findings=found.findings,
         )
 
     def _channels(self, model_input: "ModelInput") -> NDArray[np.float32]:

@@ -4,10 +4,10 @@ Source: Wang et al. 2017 (arXiv:1709.00382), test-time procedure of github.com/t
 Arrays are (slice, row, column) of a 1 mm grid in LPS. Three things differ on purpose: a view
 goes through a network at once instead of in batches of slabs, the noise has a fixed seed, and
 where no whole tumour is found the answer is "nothing" instead of a core sought in all of the
-brain.
+brain. What each of the three views alone would have found is kept as an opinion on the volume.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,19 +19,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from node.domain.errors import BundleInvalid
+from node.domain.quality import Finding
+from node.domain.regions import Region
 from node.segmentation import postprocess
-from node.segmentation.ca_cnn_network import (
-    CONTEXT_SLICES,
-    AnisotropicNetwork,
-    NetworkType,
-    Workspace,
-)
-from node.segmentation.crew import Crew
+from node.segmentation.ca_cnn_network import NetworkType, Workspace
+from node.segmentation.ca_cnn_view import Bench, Image, framed, target_logits
+from node.segmentation.crew import runner_for
+from node.segmentation.effort import Effort
+from node.segmentation.found import Found, Progress
 from node.segmentation.options import CascadeOptions
-from node.segmentation.postprocess import Labels, Mask
-
-Image = NDArray[np.float32]
-Progress = Callable[[float], None]
+from node.segmentation.postprocess import Mask
 
 MARGIN: Final = 5
 """Voxels added around every box."""
@@ -84,6 +81,12 @@ ENHANCING: Final = Stage("en", "B", 0.95, 1.0)
 ARRAYS: Final[Mapping[NetworkType, int]] = {"A": 125, "B": 110}
 """How many arrays a network has."""
 
+SAMPLED: Final = Finding(
+    code="sampled-statistics",
+    text="Memory was short, so the networks took their statistics from a part of the slices; "
+    "tumour that hardly enhances may be found too small.",
+)
+
 Finder = Callable[[Stage, View, Image], Image]
 """Gives the probability (slice, row, column) of a stage's region in a view of an image."""
 
@@ -104,35 +107,42 @@ class CascadeEngine:
         channels: Image,
         brain: Mask,
         spacing_mm: tuple[float, float, float],
+        effort: Effort,
         on_progress: Progress,
-    ) -> Labels:
-        """Return labels in the BraTS convention (1, 2, 4); see node.segmentation.bundle.
+    ) -> Found:
+        """Return labels in the BraTS convention (1, 2, 4); see node.segmentation.found.
 
-        spacing_mm is not looked at: distances of the method are voxels of 1 mm.
+        spacing_mm is not looked at: distances of the method are voxels of 1 mm. `half` means
+        bfloat16 on any device.
         """
         del spacing_mm
         labels = np.zeros(brain.shape, dtype=np.uint8)
         inside = brain & (channels[0] > 0)
         if not inside.any():
-            return labels
+            return Found(labels=labels)
         box = postprocess.bounding_box(inside, MARGIN)
         noise = np.random.default_rng(self._seed)
         image = normalised(channels[:, *box], noise)
-        with Crew() as crew:
-            workspace = Workspace()
+        dtype = torch.bfloat16 if effort.half else torch.float32
+        with runner_for(effort.device, effort.threads) as runner:
+            workspace = Workspace(effort.device, dtype)
+            bench = Bench(runner=runner, workspace=workspace, memory_bytes=effort.memory_bytes)
+
+            whole = True
 
             def find(stage: Stage, view: View, image: Image) -> Image:
-                network = AnisotropicNetwork(
-                    self._weights(f"{stage.name}_{view.name}", stage.kind),
-                    stage.kind,
-                    crew=crew,
-                    workspace=workspace,
-                )
+                nonlocal whole
+                weights = self._weights(f"{stage.name}_{view.name}", stage.kind)
                 least = view.least_whole if stage is WHOLE else view.least_part
-                return in_one_view(network, image, least, noise)
+                padded, (rows, columns) = framed(image, least, noise)
+                whole = whole and bench.holds(padded.shape, stage.kind)
+                logits = target_logits(weights, stage.kind, padded, bench)[:, rows, columns]
+                return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
-            labels[box] = cascade(image, inside[box], find, on_progress)
-        return labels
+            found = cascade(image, inside[box], find, on_progress)
+        labels[box] = found.labels
+        findings = () if whole else (SAMPLED,)
+        return Found(labels=labels, opinions=found.opinions, findings=findings)
 
     def _weights(self, name: str, kind: NetworkType) -> Mapping[str, Tensor]:
         """Read the arrays of one network, without the scope in their names."""
@@ -157,68 +167,71 @@ def normalised(channels: Image, noise: np.random.Generator) -> Image:
     return result
 
 
-def in_one_view(
-    network: Callable[[Tensor], Tensor],
-    image: Image,
-    least: tuple[int, int],
-    noise: np.random.Generator,
-) -> Image:
-    """Return the probability (slice, row, column) that network gives image (channel, ...).
+@dataclass(frozen=True, slots=True, eq=False)
+class Vote:
+    """One region of the cascade: where most views see it, and where each of them does."""
 
-    All slices go through at once: batch normalisation then sees the whole brain, as it did on
-    average in training. In slabs of 19 slices, one by one, the Dice of single cases fell by up
-    to 0.2; in batches of five as in the source it costs 1.7 times as much.
-    """
-    padded, (rows, columns) = _padded(image, least, noise)
-    logits = network(torch.from_numpy(padded[None]))[0, :, rows, columns]
-    probability: Image = torch.sigmoid(logits[..., 1] - logits[..., 0]).numpy()
-    return probability
+    found: Mask
+    views: tuple[Mask, ...]
+
+    def opinions(self, place: Mask) -> tuple[float, ...]:
+        """Return the voxels of each view's region within place."""
+        return tuple(float(np.count_nonzero(view & place)) for view in self.views)
 
 
-def _padded(
-    image: Image, least: tuple[int, int], noise: np.random.Generator
-) -> tuple[Image, tuple[slice, slice]]:
-    """Put (channel, slice, row, column) into the middle of noise, channels last.
-
-    Returns that and where the rows and columns lie in it. Planes become multiples of 4; the
-    context of the first and last slices is noise.
-    """
-    channels, slices, *plane = image.shape
-    sizes = [max(fewest, -(-n // 4) * 4) for n, fewest in zip(plane, least, strict=True)]
-    starts = [size // 2 - n // 2 for size, n in zip(sizes, plane, strict=True)]
-    shape = (slices + 2 * CONTEXT_SLICES, sizes[0], sizes[1], channels)
-    padded = noise.standard_normal(shape, dtype=np.float32)
-    rows, columns = (slice(start, start + n) for start, n in zip(starts, plane, strict=True))
-    padded[CONTEXT_SLICES:-CONTEXT_SLICES, rows, columns] = np.moveaxis(image, 0, -1)
-    return padded, (rows, columns)
-
-
-def region(stage: Stage, image: Image, find: Finder, on_progress: Progress) -> Mask:
-    """Return where the mean of the three views gives the region more than one half."""
+def region(stage: Stage, image: Image, find: Finder, on_progress: Progress) -> Vote:
+    """Look for a region; it is where the mean of the three views exceeds one half."""
     total = np.zeros(image.shape[1:], dtype=np.float32)
+    views: list[Mask] = []
     step = (stage.ends - stage.begins) / len(VIEWS)
     for number, view in enumerate(VIEWS):
         turned = image.transpose(0, *(axis + 1 for axis in view.axes))
-        total += find(stage, view, turned).transpose(np.argsort(view.axes))
+        probability = find(stage, view, turned).transpose(np.argsort(view.axes))
+        total += probability
+        views.append(probability > 0.5)
         on_progress(stage.begins + step * (number + 1))
-    found: Mask = total > len(VIEWS) / 2
-    return found
+    return Vote(total > len(VIEWS) / 2, tuple(views))
 
 
-def cascade(image: Image, inside: Mask, find: Finder, on_progress: Progress) -> Labels:
-    """Find the three regions in the normalised crop (4, z, y, x) of the brain."""
-    whole = postprocess.close(region(WHOLE, image, find, on_progress) & inside)
+def cascade(image: Image, inside: Mask, find: Finder, on_progress: Progress) -> Found:
+    """Find the three regions in the normalised crop (4, z, y, x) of the brain.
+
+    An opinion on a region counts what a view sees of it in the box where the cascade looks
+    further: far from the tumour single views see things that the vote drops.
+    """
+    vote = region(WHOLE, image, find, on_progress)
+    whole = postprocess.close(vote.found & inside)
     whole = postprocess.keep_larger_than(whole, WHOLE_TUMOUR_VOXELS)
     if not whole.any():
         on_progress(1.0)
-        return np.zeros(inside.shape, dtype=np.uint8)
+        nothing = np.zeros(inside.shape, dtype=np.uint8)
+        return Found(labels=nothing, opinions=_opinions([vote.opinions(inside)]))
     core, enhancing = np.zeros_like(whole), np.zeros_like(whole)
     box = postprocess.bounding_box(whole, MARGIN)
-    found = region(CORE, image[:, *box], find, on_progress) & inside[box]
-    core[box] = _one_or_two(postprocess.close(found))
+    counts = [vote.opinions(_only(box, inside))]
+    vote = region(CORE, image[:, *box], find, on_progress)
+    counts.append(vote.opinions(inside[box]))
+    core[box] = _one_or_two(postprocess.close(vote.found & inside[box]))
     box = postprocess.bounding_box(core, MARGIN) if core.any() else box
-    enhancing[box] = region(ENHANCING, image[:, *box], find, on_progress) & inside[box]
-    return _brats_labels(*fused(whole, core, enhancing))
+    vote = region(ENHANCING, image[:, *box], find, on_progress)
+    counts.append(vote.opinions(inside[box]))
+    enhancing[box] = vote.found & inside[box]
+    labels = _brats_labels(*fused(whole, core, enhancing))
+    return Found(labels=labels, opinions=_opinions(counts))
+
+
+def _opinions(counts: Sequence[tuple[float, ...]]) -> dict[Region, tuple[float, ...]]:
+    """Name the counts by region; what was not looked for is zero to all."""
+    missing = (0.0,) * len(VIEWS)
+    counts = [*counts, missing, missing]
+    return dict(zip((Region.WT, Region.TC, Region.ET), counts, strict=False))
+
+
+def _only(box: postprocess.Box, mask: Mask) -> Mask:
+    """Return mask without what lies outside box."""
+    kept = np.zeros_like(mask)
+    kept[box] = mask[box]
+    return kept
 
 
 def _one_or_two(mask: Mask) -> Mask:
@@ -244,7 +257,7 @@ def fused(whole: Mask, core: Mask, enhancing: Mask) -> tuple[Mask, Mask, Mask]:
     return whole | core, core, enhancing
 
 
-def _brats_labels(whole: Mask, core: Mask, enhancing: Mask) -> Labels:
+def _brats_labels(whole: Mask, core: Mask, enhancing: Mask) -> NDArray[np.uint8]:
     """Return labels as the source numbers them: 2 oedema, 1 core, 4 enhancing."""
     labels = np.zeros(whole.shape, dtype=np.uint8)
     labels[whole], labels[core], labels[enhancing] = 2, 1, 4

@@ -5,7 +5,8 @@ convolution is within a slice (1x3x3) or across slices (3x1x1), so all of them r
 two-dimensional convolutions. Batch normalisation uses the statistics of the tensor at hand:
 the published moving averages were never updated. Tensors are (slab, slice, row, column,
 channel) and go through each layer a few slices at a time, so that a piece stays in the
-processor's cache, and layers write to buffers that are kept between slabs.
+processor's cache, and layers write to buffers that are kept between slabs. In bfloat16 the
+buffers and kernels are narrow; the sums of convolutions and all statistics stay float32.
 """
 
 import math
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from node.segmentation.crew import Crew
+from node.segmentation.crew import Runner
 
 CONTEXT_SLICES: Final = 4
 """Slices lost at each end of a slab: four fusions, one slice each."""
@@ -27,6 +28,9 @@ EPSILON: Final = 1e-5
 
 PIECE_BYTES: Final = 4 * 2**20
 """Size of a piece of a layer's input; the speed is flat between 2 and 8 MB."""
+
+DEVICE_PIECE_BYTES: Final = 256 * 2**20
+"""The same on a GPU, where one piece has to fill all of its processors."""
 
 WIDTH: Final = 32
 """Channels of the trunk."""
@@ -59,26 +63,31 @@ class _Moments:
 
 
 def _moments(piece: Tensor) -> _Moments:
-    """Measure one piece, (plane, channel, row, column)."""
-    mean, variance = torch.batch_norm_update_stats(piece, None, None, 0.0)
+    """Measure one piece, (plane, channel, row, column).
+
+    Handed running averages of float32, PyTorch sums and returns float32 for any piece.
+    """
+    running = torch.zeros(2, piece.shape[1], device=piece.device)
+    mean, variance = torch.batch_norm_update_stats(piece, running[0], running[1], 0.0)
     return _Moments(piece.numel() // piece.shape[1], mean.double(), variance.double())
 
 
 def _features(data: Tensor, moments: list[_Moments]) -> _Features:
     """Combine the pieces' moments (Chan et al. 1983), in their order."""
-    weights = torch.tensor([m.voxels for m in moments], dtype=torch.float64)
+    weights = torch.tensor([m.voxels for m in moments], dtype=torch.float64, device=data.device)
     weights = (weights / weights.sum())[:, None]
     means = torch.stack([m.mean for m in moments])
     mean = (weights * means).sum(0)
     within = torch.stack([m.variance for m in moments])
     variance = (weights * (within + (means - mean) ** 2)).sum(0)
-    return _Features(data, mean.to(data), variance.to(data))
+    return _Features(data, mean.float(), variance.float())
 
 
 class Workspace:
     """Buffers that outlive a call: fresh pages from the system cost more than most layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.device, self.dtype = torch.device(device), dtype
         self._buffers: dict[str, Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -87,7 +96,7 @@ class Workspace:
         if name in self._buffers and self._buffers[name].numel() < size:
             del self._buffers[name]  # given back before the larger one is asked for
         if name not in self._buffers:
-            self._buffers[name] = torch.empty(size)
+            self._buffers[name] = torch.empty(size, dtype=self.dtype, device=self.device)
         return self._buffers[name][:size].view(shape)
 
 
@@ -96,7 +105,9 @@ class AnisotropicNetwork:
 
     weights: arrays under their graph names without the scope, as in the published checkpoint:
     `conv` (kd, kh, kw, in, out), `deconv` (kd, kh, kw, out, in). A missing one raises KeyError
-    at the first call. workspace: may be shared by networks that do not run at the same time.
+    at the first call. workspace: where and in which type to compute; may be shared by networks
+    that do not run at the same time. After a call `statistics` holds what was measured, as
+    FixedNetwork takes it.
     """
 
     def __init__(
@@ -104,21 +115,28 @@ class AnisotropicNetwork:
         weights: Mapping[str, Tensor],
         kind: NetworkType,
         *,
-        crew: Crew,
+        crew: Runner,
         workspace: Workspace | None = None,
     ) -> None:
         self.kind = kind
+        self.statistics: dict[str, Tensor] = {}
         self._crew = crew
         self._workspace = workspace or Workspace()
-        self._weights = {name: _prepared(array) for name, array in weights.items()}
+        on_cpu = self._workspace.device.type == "cpu"
+        self._piece_bytes = PIECE_BYTES if on_cpu else DEVICE_PIECE_BYTES
+        self._weights = {
+            name: _prepared(name, array, self._workspace) for name, array in weights.items()
+        }
 
     @torch.inference_mode()
     def __call__(self, slabs: Tensor) -> Tensor:
         """Return logits (slab, slice - 8, row, column, 2) of (slab, slice, row, column, 4).
 
         The channels are FLAIR, T1, T1C, T2; rows and columns must be multiples of 4. The two
-        largest layers share the buffers a and b; c and d keep what the predictions need.
+        largest layers share the buffers a and b; c and d keep what the predictions need. The
+        slabs may lie anywhere; the logits lie where the workspace is, in its type.
         """
+        slabs = slabs.to(self._workspace.device, self._workspace.dtype)
         trunk = self._fused("fuse1", self._first_block(slabs), into="b")
         spare = "a"
         if self.kind == "A":
@@ -139,7 +157,7 @@ class AnisotropicNetwork:
         """block1: the only place where the channels change, so the skip is padded with zeros."""
         planes = slabs.flatten(0, 1)
         moments = self._crew.run(
-            lambda piece: _moments(_channels_first(planes[piece])), _pieces(planes)
+            lambda piece: _moments(_channels_first(planes[piece])), self._pieces(planes)
         )
         before = (WIDTH - slabs.shape[-1]) // 2
         trunk = self._workspace.take("a", (*slabs.shape[:-1], WIDTH)).zero_()
@@ -179,7 +197,7 @@ class AnisotropicNetwork:
             out[slab, piece].flatten(1, 2).copy_(_channels_last(result)[0])
             return _moments(result)
 
-        parts = [(slab, piece) for slab in range(slabs) for piece in _pieces(out[slab])]
+        parts = [(slab, piece) for slab in range(slabs) for piece in self._pieces(out[slab])]
         return self._activated(name, _features(out, self._crew.run(convolve, parts)))
 
     def _halved(self, name: str, source: _Features, *, into: str) -> _Features:
@@ -224,7 +242,8 @@ class AnisotropicNetwork:
 
     def _plain(self, name: str, source: Tensor) -> Tensor:
         """Convolve to two channels without norm, into a tensor that belongs to the caller."""
-        return self._by_planes(source, torch.empty((*source.shape[:-1], 2)), self._conv(name)).data
+        out = source.new_empty((*source.shape[:-1], 2))
+        return self._by_planes(source, out, self._conv(name)).data
 
     def _by_planes(
         self, source: Tensor, out: Tensor, compute: Activation, *, add: bool = False
@@ -237,7 +256,13 @@ class AnisotropicNetwork:
             written = target[piece].add_(result) if add else target[piece].copy_(result)
             return _moments(_channels_first(written))
 
-        return _features(out, self._crew.run(work, _pieces(planes)))
+        return _features(out, self._crew.run(work, self._pieces(planes)))
+
+    def _pieces(self, planes: Tensor) -> Iterator[slice]:
+        """Cut (plane, row, column, channel) into runs of planes that suit the processor."""
+        step = max(1, self._piece_bytes // max(1, planes[0].numel() * planes.element_size()))
+        for start in range(0, planes.shape[0], step):
+            yield slice(start, min(start + step, planes.shape[0]))
 
     def _copied(self, source: _Features, *, into: str) -> _Features:
         """Copy what is needed later from what the next units change in place."""
@@ -251,6 +276,8 @@ class AnisotropicNetwork:
 
     def _activation(self, norm: str, slope: str, source: _Features) -> Activation:
         """Return batch normalisation with the statistics of source, and PReLU."""
+        self.statistics[f"{norm}/mean"] = source.mean
+        self.statistics[f"{norm}/variance"] = source.variance
         gamma, beta = self._weights[f"{norm}/gamma"], self._weights[f"{norm}/beta"]
         alpha = self._weights[f"{slope}/alpha"]
 
@@ -269,13 +296,25 @@ class AnisotropicNetwork:
         return self._by_planes(source.data, source.data, activation)
 
 
-def _prepared(array: Tensor) -> Tensor:
-    """Turn a checkpoint's kernel into that of a two-dimensional PyTorch convolution."""
+def _prepared(name: str, array: Tensor, place: Workspace) -> Tensor:
+    """Bring an array to its place; kernels as those of a two-dimensional PyTorch convolution."""
+    if name.endswith(("/gamma", "/beta")):
+        return array.to(place.device, torch.float32).contiguous()
     if array.ndim != 5:
-        return array.float().contiguous()
+        return array.to(place.device, place.dtype).contiguous()
+    kernel = plane_kernel(array).to(place.device, place.dtype)
+    return kernel.contiguous(memory_format=torch.channels_last)
+
+
+def plane_kernel(array: Tensor) -> Tensor:
+    """Turn (kd, kh, kw, in, out) into PyTorch's (out, in, row, column), float32.
+
+    A kernel across slices becomes (out, in, slice, 1). The same for `deconv`, where PyTorch
+    wants what comes in first.
+    """
     kernel = array.permute(4, 3, 0, 1, 2)
     flat = kernel[:, :, :, :, 0] if kernel.shape[2] > 1 else kernel[:, :, 0]
-    return flat.float().contiguous(memory_format=torch.channels_last)
+    return flat.float()
 
 
 def _channels_first(planes: Tensor) -> Tensor:
@@ -286,10 +325,3 @@ def _channels_first(planes: Tensor) -> Tensor:
 def _channels_last(planes: Tensor) -> Tensor:
     """Undo _channels_first."""
     return planes.permute(0, 2, 3, 1)
-
-
-def _pieces(planes: Tensor) -> Iterator[slice]:
-    """Cut (plane, row, column, channel) into runs of planes of about PIECE_BYTES."""
-    step = max(1, PIECE_BYTES // max(1, planes[0].numel() * planes.element_size()))
-    for start in range(0, planes.shape[0], step):
-        yield slice(start, min(start + step, planes.shape[0]))

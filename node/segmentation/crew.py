@@ -7,16 +7,34 @@ threads instead. The result then does not depend on the number of cores either.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Runner(Protocol):
+    """Has pieces of work computed, by one thread or by many."""
+
+    def run(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Return work(item) for each item, in the order of the items."""
+        ...
+
+
+class Alone:
+    """The caller's own thread: what a GPU needs, which is many workers itself."""
+
+    def run(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Return work(item) for each item, in the order of the items."""
+        with torch.inference_mode():
+            return [work(item) for item in items]
 
 
 class Crew:
@@ -67,3 +85,13 @@ class Crew:
         traceback: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def runner_for(device: str, threads: int) -> Iterator[Runner]:
+    """Give a crew of threads for the CPU, and nobody else for a GPU."""
+    if device != "cpu":
+        yield Alone()
+        return
+    with Crew(threads) as crew:
+        yield crew

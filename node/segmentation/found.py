@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from node.domain.quality import Finding
 from node.domain.regions import Region
 from node.segmentation.effort import Effort
 
@@ -21,10 +22,12 @@ class Found:
     labels: uint8 (slice, row, column), in the engine's own convention.
     opinions: for each region its size in voxels as single views, folds or mirrored inputs
     see it; their disagreement tells how sure the answer is. Empty where there is only one.
+    findings: what lowers the trust in the labels.
     """
 
     labels: NDArray[np.uint8]
     opinions: Mapping[Region, tuple[float, ...]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 class Segmenter(Protocol):

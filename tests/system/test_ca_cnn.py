@@ -13,10 +13,13 @@ from node.domain.regions import Region, Role
 from node.imaging.measure import dice, labels_to_region
 from node.imaging.prepare import ModelInput
 from node.segmentation.bundle import open_bundle
-from node.segmentation.ca_cnn_network import AnisotropicNetwork
+from node.segmentation.ca_cnn_fixed import FixedNetwork
+from node.segmentation.ca_cnn_network import AnisotropicNetwork, NetworkType, Workspace
 from node.segmentation.crew import Crew
+from node.segmentation.effort import Effort
 from node.segmentation.importing import import_bundle
 from node.segmentation.library import BundleStatus, find, find_bundles
+from node.segmentation.machine import measure_machine
 from node.segmentation.options import CASCADE_WEIGHTS
 from tests.support.cases import SUFFIXES, read_nifti, read_truth
 from tests.support.shared import shared_path
@@ -34,10 +37,18 @@ def published() -> Path:
     return shared_path("data/weights/ca-cnn-brats17")
 
 
-def network(name: str, crew: Crew) -> AnisotropicNetwork:
+def weights_of(name: str) -> dict[str, torch.Tensor]:
     arrays = load_file(published() / f"{name}.safetensors")
-    weights = {key.split("/", 1)[1]: value for key, value in arrays.items()}
-    return AnisotropicNetwork(weights, "B" if name.startswith("en") else "A", crew=crew)
+    return {key.split("/", 1)[1]: value for key, value in arrays.items()}
+
+
+def kind_of(name: str) -> NetworkType:
+    return "B" if name.startswith("en") else "A"
+
+
+def network(name: str, crew: Crew, dtype: torch.dtype = torch.float32) -> AnisotropicNetwork:
+    place = Workspace(dtype=dtype)
+    return AnisotropicNetwork(weights_of(name), kind_of(name), crew=crew, workspace=place)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -46,6 +57,30 @@ def test_logits_of_a_real_case_are_those_of_the_original_graph(name: str) -> Non
     with Crew() as crew:
         logits = network(name, crew)(torch.from_numpy(pairs["input"].astype(np.float32)))
     assert np.abs(logits.numpy() - pairs["logits"]).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_statistics_of_a_real_case_as_fixed_ones_give_the_same_logits(name: str) -> None:
+    pairs = np.load(published() / "pairs" / f"{name}.npz")
+    slabs = torch.from_numpy(pairs["input"].astype(np.float32))
+    with Crew() as crew:
+        measuring = network(name, crew)
+        measuring(slabs)
+        fixed = FixedNetwork(weights_of(name), measuring.statistics, kind_of(name))
+        logits = torch.stack([fixed(slab, crew) for slab in slabs]).numpy()
+    expected = pairs["logits"][..., 1] - pairs["logits"][..., 0]
+    assert np.abs(logits - expected).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_bfloat16_hardly_a_voxel_of_a_real_case_changes_sides(name: str) -> None:
+    pairs = np.load(published() / "pairs" / f"{name}.npz")
+    with Crew() as crew:
+        slabs = torch.from_numpy(pairs["input"].astype(np.float32))
+        logits = network(name, crew, torch.bfloat16)(slabs).float().numpy()
+    sides = [array[..., 1] > array[..., 0] for array in (logits, pairs["logits"])]
+    assert np.mean(sides[0] != sides[1]) < 0.002
+    assert np.abs(logits - pairs["logits"]).mean() < 0.1
 
 
 @pytest.mark.slow
@@ -95,12 +130,15 @@ def test_a_real_case_is_segmented_as_the_experts_did(tmp_path: Path) -> None:
     model_input = ModelInput(
         channels=volumes, brain=flair.with_array(flair.array > 0), grid=flair.grid
     )
-    labels = open_bundle(import_bundle(published(), tmp_path)).segment(model_input)
+    effort = Effort(device="cpu", threads=2, memory_bytes=2 * 2**30, half=measure_machine().bf16)
+    segmentation = open_bundle(import_bundle(published(), tmp_path)).segment(model_input, effort)
     truth = read_truth(case)
     found = {
-        region: dice(labels_to_region(labels, region), labels_to_region(truth, region))
+        region: dice(labels_to_region(segmentation.labels, region), labels_to_region(truth, region))
         for region in Region
     }
     assert found[Region.WT] >= 0.95
     assert found[Region.TC] >= 0.93
     assert found[Region.ET] >= 0.80
+    volume_ml = np.count_nonzero(truth.array) / 1000
+    assert segmentation.opinions_ml[Region.WT] == pytest.approx([volume_ml] * 3, rel=0.15)

@@ -1,5 +1,6 @@
 """The cascade around the networks: views, boxes, clean-up, fusion."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,22 +12,23 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from node.domain.errors import BundleInvalid
-from node.segmentation import ca_cnn
+from node.domain.regions import Region
+from node.segmentation import ca_cnn, ca_cnn_network, postprocess
 from node.segmentation.ca_cnn import (
     CORE,
     ENHANCING,
     VIEWS,
     WHOLE,
     CascadeEngine,
-    Image,
     Stage,
     View,
     cascade,
     fused,
-    in_one_view,
     normalised,
     region,
 )
+from node.segmentation.ca_cnn_view import Image
+from node.segmentation.effort import Effort
 from node.segmentation.options import CASCADE_WEIGHTS, CascadeOptions
 from node.segmentation.postprocess import Mask
 from tests.unit.segmentation.ca_cnn_reference import random_weights
@@ -58,7 +60,9 @@ def reading(stage: Stage, view: View, image: Image) -> Image:
 
 
 def regions(whole: Mask, core: Mask, enhancing: Mask) -> tuple[Mask, Mask, Mask]:
-    found = cascade(an_image(whole, core, enhancing), np.ones(SHAPE, dtype=bool), reading, quiet)
+    found = cascade(
+        an_image(whole, core, enhancing), np.ones(SHAPE, dtype=bool), reading, quiet
+    ).labels
     return found > 0, np.isin(found, (1, 4)), found == 4
 
 
@@ -73,14 +77,14 @@ def test_nested_regions_come_out_as_they_went_in() -> None:
 def test_every_view_is_turned_back() -> None:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[3:9, 10:30, 4:7] = True
-    assert np.array_equal(region(WHOLE, an_image(mask), reading, quiet), mask)
+    assert np.array_equal(region(WHOLE, an_image(mask), reading, quiet).found, mask)
 
 
 def test_two_of_three_views_decide() -> None:
     def only_axial_and_sagittal(stage: Stage, view: View, image: Image) -> Image:
         return reading(stage, view, image) * (view.name != "cr")
 
-    assert region(WHOLE, an_image(cube(5, 9)), only_axial_and_sagittal, quiet).any()
+    assert region(WHOLE, an_image(cube(5, 9)), only_axial_and_sagittal, quiet).found.any()
 
 
 def test_core_and_enhancement_are_looked_for_in_boxes_only() -> None:
@@ -105,7 +109,9 @@ def test_without_a_whole_tumour_nothing_else_is_looked_for() -> None:
         return reading(stage, view, image)
 
     image = an_image(cube(0, 0), cube(5, 9), cube(5, 9))
-    assert not cascade(image, np.ones(SHAPE, dtype=bool), watching, quiet).any()
+    found = cascade(image, np.ones(SHAPE, dtype=bool), watching, quiet)
+    assert not found.labels.any()
+    assert found.opinions == dict.fromkeys(Region, (0.0, 0.0, 0.0))
     assert set(asked) == {WHOLE}
 
 
@@ -130,7 +136,7 @@ def test_a_speck_of_enhancement_is_dropped() -> None:
 def test_nothing_is_found_outside_the_brain() -> None:
     inside = ~cube(20, 30)
     image = an_image(cube(5, 25), cube(9, 24), cube(11, 24))
-    labels = cascade(image, inside, reading, quiet)
+    labels = cascade(image, inside, reading, quiet).labels
     assert not labels[postprocess_shell(inside)].any()
 
 
@@ -178,26 +184,23 @@ def test_positive_voxels_get_mean_zero_and_deviation_one_and_the_rest_noise() ->
         assert image[channel == 0].std() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("plane", [(7, 9), (8, 8), (13, 30)])
-def test_a_plane_lies_in_the_middle_of_noise_and_comes_back_at_its_place(
-    plane: tuple[int, int],
-) -> None:
-    image = np.random.default_rng(0).normal(0, 1, (4, 3, *plane)).astype(np.float32)
-    seen = []
+def test_every_view_has_an_opinion_within_the_box_of_its_stage() -> None:
+    whole, core, enhancing = cube(8, 20), cube(10, 16), cube(11, 15)
+    far = np.zeros(SHAPE, dtype=bool)
+    far[27:30, :3, :3] = True
 
-    def network(slabs: torch.Tensor) -> torch.Tensor:
-        seen.append(slabs)
-        first = slabs[:, 4:-4, :, :, :1]
-        return torch.cat([torch.zeros_like(first), first], dim=-1)
+    def disagreeing(stage: Stage, view: View, image: Image) -> Image:
+        seen = reading(stage, view, image)
+        return seen * (view.name == "ax") if stage is ENHANCING else seen
 
-    probability = in_one_view(network, image, (12, 16), np.random.default_rng(0))
-    assert np.allclose(probability, 1 / (1 + np.exp(-image[0])), atol=1e-6)
-    (slabs,) = seen
-    rows, columns = slabs.shape[2:4]
-    assert slabs.shape == (1, 11, rows, columns, 4)
-    assert rows % 4 == columns % 4 == 0
-    assert rows >= max(plane[0], 12)
-    assert columns >= max(plane[1], 16)
+    found = cascade(
+        an_image(whole | far, core, enhancing), np.ones(SHAPE, dtype=bool), disagreeing, quiet
+    )
+    assert found.opinions == {
+        Region.WT: (1728.0,) * 3,  # without the far speck, which the cascade drops
+        Region.TC: (216.0,) * 3,
+        Region.ET: (64.0, 0.0, 0.0),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -210,27 +213,128 @@ def random_cascade(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_engine_runs_and_repeats_itself_exactly(
-    random_cascade: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_planes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let noise fill up to small planes only."""
     small = [replace(view, least_whole=(16, 16), least_part=(16, 16)) for view in VIEWS]
     monkeypatch.setattr(ca_cnn, "VIEWS", tuple(small))
+
+
+def an_effort(**changes: object) -> Effort:
+    return replace(
+        Effort(device="cpu", threads=2, memory_bytes=2**30),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def a_head(shape: tuple[int, int, int] = (12, 14, 13)) -> tuple[Image, Mask]:
     rng = np.random.default_rng(0)
-    brain = np.zeros((12, 14, 13), dtype=bool)
-    brain[4:8, 4:10, 4:9] = True
-    channels = np.where(brain, rng.uniform(1, 100, (4, *brain.shape)), 0).astype(np.float32)
+    brain = np.zeros(shape, dtype=bool)
+    brain[tuple(slice(n // 4, n - n // 4) for n in shape)] = True
+    channels = np.where(brain, rng.uniform(1, 100, (4, *shape)), 0).astype(np.float32)
+    return channels, brain
+
+
+SPACING = (1.0, 1.0, 1.0)
+
+
+@pytest.mark.usefixtures("small_planes")
+@pytest.mark.parametrize("half", [False, True])
+def test_the_engine_repeats_itself_exactly_with_any_number_of_threads(
+    random_cascade: Path, *, half: bool
+) -> None:
+    channels, brain = a_head()
     engine = CascadeEngine(random_cascade, CascadeOptions())
-    first = engine(channels, brain, (1.0, 1.0, 1.0), quiet)
-    second = engine(channels, brain, (1.0, 1.0, 1.0), quiet)
-    assert first.shape == brain.shape
-    assert set(np.unique(first)) <= {0, 1, 2, 4}
-    assert np.array_equal(first, second)
+    first = engine(channels, brain, SPACING, an_effort(half=half), quiet)
+    second = engine(channels, brain, SPACING, an_effort(half=half, threads=1), quiet)
+    assert first.labels.shape == brain.shape
+    assert set(np.unique(first.labels)) <= {0, 1, 2, 4}
+    assert np.array_equal(first.labels, second.labels)
+    assert first.opinions == second.opinions
+    assert set(first.opinions) == set(Region)
+
+
+@pytest.mark.usefixtures("small_planes")
+def test_where_memory_is_short_the_size_of_the_tiles_does_not_matter(random_cascade: Path) -> None:
+    channels, brain = a_head((52, 14, 13))
+    engine = CascadeEngine(random_cascade, CascadeOptions())
+    channels[:, 4:-4] = channels[:, 26:27]
+    brain = channels[0] > 0
+    found = [
+        engine(channels, brain, SPACING, an_effort(memory_bytes=memory), quiet)
+        for memory in (1_200_000, 3_000_000)
+    ]
+    assert np.array_equal(found[0].labels, found[1].labels)
+    assert found[0].opinions == found[1].opinions
+
+
+def a_constant(channels: Image, brain: Mask) -> None:
+    channels[1][brain] = 7
+
+
+def a_channel_without_signal(channels: Image, brain: Mask) -> None:
+    channels[3][brain] = 0
+
+
+def one_slice(channels: Image, brain: Mask) -> None:
+    channels[:, 7:] = channels[:, :6] = 0
+    brain[7:] = brain[:6] = False
+
+
+def one_voxel(channels: Image, brain: Mask) -> None:
+    kept = channels[:, 6, 6, 6].copy()
+    channels[...] = 0
+    channels[:, 6, 6, 6] = kept
+    brain[...] = channels[0] > 0
+
+
+def brain_to_the_edge(channels: Image, brain: Mask) -> None:
+    channels[...] = np.random.default_rng(1).uniform(1, 100, channels.shape)
+    brain[...] = True
+
+
+@pytest.mark.usefixtures("small_planes")
+@pytest.mark.parametrize(
+    "spoil", [a_constant, a_channel_without_signal, one_slice, one_voxel, brain_to_the_edge]
+)
+def test_odd_heads_get_an_answer(
+    random_cascade: Path, spoil: Callable[[Image, Mask], None]
+) -> None:
+    channels, brain = a_head()
+    spoil(channels, brain)
+    engine = CascadeEngine(random_cascade, CascadeOptions())
+    found = engine(channels, brain, SPACING, an_effort(), quiet)
+    near = postprocess.close(np.pad(brain, 1))[1:-1, 1:-1, 1:-1]
+    assert not found.labels[~near].any()
 
 
 def test_an_empty_brain_needs_no_network(tmp_path: Path) -> None:
     nothing = np.zeros((4, 5, 5, 5), dtype=np.float32)
     engine = CascadeEngine(tmp_path, CascadeOptions())
-    assert not engine(nothing, nothing[0] > 0, (1.0, 1.0, 1.0), quiet).any()
+    found = engine(nothing, nothing[0] > 0, SPACING, an_effort(), quiet)
+    assert not found.labels.any()
+    assert not found.opinions
+
+
+def test_a_flair_without_signal_needs_no_network(tmp_path: Path) -> None:
+    channels, brain = a_head()
+    channels[0] = 0
+    engine = CascadeEngine(tmp_path, CascadeOptions())
+    assert not engine(channels, brain, SPACING, an_effort(), quiet).labels.any()
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_too_little_memory_is_told_as_such(
+    random_cascade: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("no room")
+
+    monkeypatch.setattr(ca_cnn_network, "_moments", fail)
+    channels, brain = a_head()
+    engine = CascadeEngine(random_cascade, CascadeOptions())
+    with pytest.raises(error, match="no room"):
+        engine(channels, brain, SPACING, an_effort(), quiet)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -238,7 +342,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     channels = np.ones((4, 12, 12, 12), dtype=np.float32)
     engine = CascadeEngine(tmp_path, CascadeOptions())
     with pytest.raises(BundleInvalid, match="type A"):
-        engine(channels, channels[0] > 0, (1.0, 1.0, 1.0), quiet)
+        engine(channels, channels[0] > 0, SPACING, an_effort(), quiet)
 
 
 def test_the_stages_share_the_work_without_a_gap() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from node.segmentation import ca_cnn_network
 from node.segmentation.ca_cnn_network import AnisotropicNetwork, NetworkType, Workspace
-from node.segmentation.crew import Crew
+from node.segmentation.crew import Alone, Crew, runner_for
 from tests.unit.segmentation.ca_cnn_reference import PlainNetwork, random_weights
 
 TOLERANCE = 2e-4
@@ -82,3 +82,33 @@ def test_a_crew_leaves_the_callers_own_threads_alone() -> None:
         assert crew.run(lambda _: torch.get_num_threads(), range(4)) == [1] * 4
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def test_without_a_crew_the_logits_are_the_same_in_pieces_of_a_gpus_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ca_cnn_network, "PIECE_BYTES", ca_cnn_network.DEVICE_PIECE_BYTES)
+    weights, slabs = random_weights("A"), noise(1, 12, 16, 16, 4)
+    with runner_for("cuda:0", 2) as runner:
+        assert isinstance(runner, Alone)
+        logits = AnisotropicNetwork(weights, "A", crew=runner)(slabs)
+    assert torch.allclose(logits, PlainNetwork(weights, "A")(slabs), atol=TOLERANCE)
+
+
+def test_a_cpu_gets_the_threads_it_is_granted() -> None:
+    with runner_for("cpu", 3) as runner:
+        assert isinstance(runner, Crew)
+        assert runner.threads == 3
+
+
+def test_in_bfloat16_statistics_are_still_float32() -> None:
+    weights, slabs = random_weights("A"), noise(1, 12, 16, 16, 4)
+    statistics = []
+    for dtype in (torch.float32, torch.bfloat16):
+        with Crew(1) as crew:
+            network = AnisotropicNetwork(weights, "A", crew=crew, workspace=Workspace(dtype=dtype))
+            network(slabs)
+        statistics.append(network.statistics)
+    name = "block2_1/bn_0/variance"
+    assert statistics[1][name].dtype == torch.float32
+    assert torch.allclose(statistics[0][name], statistics[1][name], rtol=0.02)
