@@ -9,6 +9,7 @@ from node.operations.checks import (
     MIB,
     Finding,
     Grade,
+    check_brain_methods,
     check_bundles,
     check_callers,
     check_certificate,
@@ -38,6 +39,7 @@ def examine(configuration: Path) -> tuple[Finding, ...]:
         _spool(settings),
         _database(settings),
         check_machine(measure_machine(settings.work.threads)),
+        check_brain_methods(_brain_methods(settings)),
         *_rules_and_bundles(settings),
         *check_destinations(peers_of(settings)),
     )
@@ -69,6 +71,13 @@ def _database(settings: Settings) -> Finding:
         return check_database(ledger_of(settings))
     except SegnodeError as error:
         return Finding(check="database", grade=Grade.FAULT, text=f"{error.what}. {error.remedy}")
+
+
+def _brain_methods(settings: Settings) -> frozenset[str]:
+    from node.app.work import brain_options  # noqa: PLC0415 - heavy
+    from node.segmentation.brains import methods_at_hand  # noqa: PLC0415
+
+    return frozenset(methods_at_hand(brain_options(settings)))
 
 
 def _rules_and_bundles(settings: Settings) -> tuple[Finding, ...]:

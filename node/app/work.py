@@ -68,17 +68,22 @@ def work(settings: Settings, stop: threading.Event) -> None:
 def tools_of(settings: Settings, workshop: Workshop) -> Tools:
     """Return what the heavy steps work with, as the configuration says."""
     options = settings.work
-    brain = BrainOptions(method=Method(options.brain_method))
-    parameters = hd_bet_parameters(settings)
-    if parameters is not None:
-        brain = replace(brain, hd_bet_folder=parameters[0], hd_bet_sha256=parameters[1])
     return Tools(
         workshop=workshop,
         machine=partial(measure_machine, options.threads),
-        brain=brain,
+        brain=brain_options(settings),
         brain_limit_s=options.limits.brain_s,
         infer_limit_s=options.limits.infer_s,
     )
+
+
+def brain_options(settings: Settings) -> BrainOptions:
+    """Return how brains are found here."""
+    options = BrainOptions(method=Method(settings.work.brain_method))
+    parameters = hd_bet_parameters(settings)
+    if parameters is None:
+        return options
+    return replace(options, hd_bet_folder=parameters[0], hd_bet_sha256=parameters[1])
 
 
 def hd_bet_parameters(settings: Settings) -> tuple[Path, str] | None:

@@ -89,6 +89,14 @@ def check_machine(machine: Machine) -> Finding:
     return Finding(check="machine", grade=Grade.OK, text=text)
 
 
+def check_brain_methods(methods: Collection[str]) -> Finding:
+    """Say which ways to find the brain there are."""
+    if not methods:
+        text = "none is installed, so that only skull-stripped series can be analysed"
+        return Finding(check="brain extraction", grade=Grade.FAULT, text=text)
+    return Finding(check="brain extraction", grade=Grade.OK, text=", ".join(sorted(methods)))
+
+
 def check_callers(callers: Sequence[str]) -> Finding:
     """Check that somebody may send, and not everybody."""
     check = "callers"
