@@ -1,6 +1,8 @@
-"""NIfTI files as volumes, through ITK, which also thinks in LPS."""
+"""NIfTI files as volumes, and labels as NIfTI files."""
 
+import zlib
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -15,33 +17,40 @@ from node.domain.errors import (
     VolumeTooLarge,
 )
 from node.imaging.assemble import MOST_VOXELS
-from node.imaging.bridges import from_sitk, to_sitk
+from node.imaging.bridges import from_nifti, to_sitk
 from node.imaging.volume import Volume
+
+LEAST_VOXEL_MM3: Final = 1e-6
+"""A smaller voxel is a matrix without a meaning."""
 
 
 def read_nifti(path: Path) -> Volume:
-    """Return a volume, float32 after the file's slope and intercept; axes as the file has them.
+    """Return a volume, float32 after the file's slope and intercept; axes reversed to (k, j, i).
 
-    Values that are no numbers are 0, as the NIfTI library reads them. Raises UndecodablePixels
-    when it is no NIfTI, NoSignal, MultipleVolumes, TooFewSlices, NoGeometry, VolumeTooLarge.
+    Read by nibabel, because ITK silently makes 0 of what is no number. Raises
+    UndecodablePixels when it is no NIfTI or holds what is no number, NoSignal,
+    MultipleVolumes, TooFewSlices, NoGeometry, VolumeTooLarge.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("NiftiImageIO")
-    reader.SetFileName(str(path))
-    reader.SetOutputPixelType(sitk.sitkFloat32)
+    import nibabel  # noqa: PLC0415 - only files of researchers need it
+    from nibabel.filebasedimages import ImageFileError  # noqa: PLC0415
+    from nibabel.spatialimages import HeaderDataError  # noqa: PLC0415
+
     try:
-        reader.ReadImageInformation()
-        size = reader.GetSize()
-        _check_size(size)
-        reader.SetExtractSize([*size[:3], *([0] * (len(size) - 3))])
-        image = reader.Execute()
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            raise NoGeometry(f"The axes of {path.name} are not at right angles.") from error
+        image: Any = nibabel.load(path)
+        _check_size(image.shape)
+        stored = np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise UndecodablePixels(f"{path.name} cannot be read as NIfTI.") from error
-    volume = from_sitk(image)
-    if volume.array.min() == volume.array.max():
+    if not np.isfinite(stored).all():
+        raise UndecodablePixels(f"{path.name} holds values that are no numbers.")
+    if stored.min() == stored.max():
         raise NoSignal(f"{path.name} holds one value only.")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < LEAST_VOXEL_MM3:
+        raise NoGeometry(f"{path.name} does not say where its voxels lie.")
+    volume = from_nifti(stored, affine)
+    if not volume.grid.is_right_angled():
+        raise NoGeometry(f"The axes of {path.name} are not at right angles.")
     return volume
 
 

@@ -67,7 +67,7 @@ def test_slope_and_intercept_of_the_file_are_applied(tmp_path: Path) -> None:
     [
         (np.zeros((7, 6), dtype=np.int16), TooFewSlices),
         (np.zeros((7, 6, 5, 3), dtype=np.int16), MultipleVolumes),
-        (np.full(SHAPE, np.nan, dtype=np.float32), NoSignal),
+        (np.where(COUNTED == 3, np.nan, COUNTED).astype(np.float32), UndecodablePixels),
         (np.full(SHAPE, 7, dtype=np.int16), NoSignal),
     ],
     ids=["a picture", "four dimensions", "no numbers", "one value"],
@@ -88,7 +88,7 @@ def test_axes_that_are_not_at_right_angles_are_refused(tmp_path: Path) -> None:
     sheared = np.eye(4)
     sheared[0, 1] = 0.3
     with pytest.raises(NoGeometry):
-        read_nifti(write(tmp_path / "sheared.nii", np.zeros(SHAPE, dtype=np.int16), sheared))
+        read_nifti(write(tmp_path / "sheared.nii", COUNTED, sheared))
 
 
 def test_a_volume_that_would_not_fit_is_refused_before_it_is_read(tmp_path: Path) -> None:
