@@ -60,7 +60,12 @@ def register_series(case: Case) -> StepResult:
     content = {role: {**asdict(r), "matrix": r.matrix.tolist()} for role, r in found.items()}
     write_durably(case.folder / REGISTRATIONS, json.dumps(content).encode())
     summary: Summary = {
-        role: {"gate": r.gate, "similarity": round(r.metric, 3), "moved_mm": round(r.moved_mm, 2)}
+        role: {
+            "gate": r.gate,
+            "similarity": round(r.metric, 3),
+            "moved_mm": round(r.moved_mm, 2),
+            "side": "-" if r.sidedness is None else round(r.sidedness, 2),
+        }
         for role, r in found.items()
     }
     findings = [finding for r in found.values() for finding in r.findings]

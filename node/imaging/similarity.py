@@ -10,7 +10,6 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from node.domain.errors import RegistrationFailed
 from node.imaging.bridges import from_sitk, to_sitk
 from node.imaging.volume import Affine, Array, Volume
 
@@ -39,38 +38,21 @@ def with_even_range(volume: Volume) -> Volume:
     return volume.with_array(np.minimum(array, np.float32(brightest)))
 
 
-def head_mask(image: sitk.Image) -> sitk.Image:
-    """Return the head and a margin of air as uint8 of 1, without neck and jaw.
+def head_mask(volume: Volume) -> Volume:
+    """Return where the head and a margin of air are, bool, without neck and jaw.
 
     By Otsu's threshold, down to BRAIN_HEIGHT_MM below the top; what lies lower bends and
     chews, and does not move with the brain.
     """
-    head = sitk.OtsuThreshold(image, 0, 1, 128)
-    volume = from_sitk(head)
-    voxels = np.argwhere(volume.array)
+    head = from_sitk(sitk.OtsuThreshold(to_sitk(volume), 0, 1, 128))
+    voxels = np.argwhere(head.array)
     if len(voxels):
-        heights_mm = volume.grid.positions_mm(voxels)[:, 2]
+        heights_mm = head.grid.positions_mm(voxels)[:, 2]
         low = voxels[heights_mm < np.percentile(heights_mm, TOP) - BRAIN_HEIGHT_MM]
-        volume.array[tuple(low.T)] = 0
-        head = to_sitk(volume)
-    radius = [max(1, round(MARGIN_MM / mm)) for mm in image.GetSpacing()]
-    return sitk.BinaryDilate(head, radius)
-
-
-def points_in(mask: sitk.Image, number: int, seed: int) -> Affine:
-    """Return (number, 3) random LPS positions, mm, spread evenly over the voxels of a mask.
-
-    Points lie beside the voxel centres, because values at the centres are sharper than
-    between them, which would favour positions where two grids coincide.
-    Raises RegistrationFailed when the mask is empty.
-    """
-    volume = from_sitk(mask)
-    voxels = np.argwhere(volume.array)
-    if len(voxels) == 0:
-        raise RegistrationFailed("A series shows no head, only one value.")
-    random = np.random.default_rng(seed)
-    chosen = voxels[random.integers(0, len(voxels), number)]
-    return volume.grid.positions_mm(chosen + random.uniform(-0.5, 0.5, (number, 3)))
+        head.array[tuple(low.T)] = 0
+    reach = [max(1, round(MARGIN_MM / mm)) for mm in volume.grid.spacing_mm[::-1]]
+    wide = from_sitk(sitk.BinaryDilate(to_sitk(head), reach))
+    return volume.with_array(wide.array > 0)
 
 
 def values_at(volume: Volume, positions_mm: Affine) -> tuple[Array, Array]:

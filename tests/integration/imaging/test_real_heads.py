@@ -4,8 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from node.domain.errors import MirroredSeries
 from node.imaging.brain import is_stripped
 from node.imaging.bridges import from_nifti
+from node.imaging.chirality import CLEAR
 from node.imaging.register import Gate, register
 from node.imaging.resample import model_grid, resample, to_native
 from node.imaging.volume import Volume
@@ -17,6 +19,9 @@ pytestmark = pytest.mark.system
 
 STRIPPED = "BraTS2021_01481"
 """Its four series agree to 0.2 mm, others of the data set only to 1 mm (measured)."""
+
+SYMMETRIC = "BraTS2021_01476"
+"""Its T2 has the least difference to its mirror image of all shared cases (decision 17)."""
 
 RAW = "TCGA-FG-6692-raw"
 CENTRE = (-120.0, -120.0, 77.0)
@@ -86,6 +91,31 @@ def test_a_raw_head_is_found_from_any_start(name: str) -> None:
     assert np.abs(first.matrix - second.matrix).max() < 0.1
     assert first.gate == Gate.ALIGNED
     assert first.metric > 2.0 * first.start_metric
+
+
+@pytest.mark.slow
+def test_a_raw_series_and_its_mirror_image_are_told_apart() -> None:
+    fixed, moving = series(RAW, "t1ce"), series(RAW, "t2")
+    found = register(moving, fixed, same_frame=True)
+    assert found.sidedness is not None
+    assert found.sidedness > CLEAR
+    assert found.findings == ()
+    with pytest.raises(MirroredSeries):
+        register(moving.with_array(moving.array[:, :, ::-1]), fixed, same_frame=True)
+
+
+@pytest.mark.slow
+def test_the_series_most_alike_to_its_mirror_image_is_told_from_it() -> None:
+    fixed, moving = series(SYMMETRIC, "t1ce"), series(SYMMETRIC, "t2")
+    with pytest.raises(MirroredSeries, match="which one is not known"):
+        register(moving.with_array(moving.array[:, :, ::-1]), fixed, same_frame=True)
+
+
+@pytest.mark.slow
+def test_another_patients_series_is_never_taken_as_usual() -> None:
+    fixed, other = series(STRIPPED, "t1ce"), series("BraTS2021_01483", "t1")
+    found = register(other, fixed, same_frame=True)
+    assert [finding.code for finding in found.findings] == ["side-doubtful"]
 
 
 def test_expert_labels_keep_their_volume_on_a_clinical_grid() -> None:
