@@ -73,23 +73,10 @@ def _ants_rigid(fixed: Path, moving: Path) -> Callable[[], Any]:
     return run
 
 
-def _ants_n4(image: Path) -> Callable[[], Any]:
-    """ANTs' N4 with its defaults."""
-    import ants  # noqa: PLC0415
-
-    loaded = ants.image_read(str(image))
-
-    def run() -> None:
-        ants.n4_bias_field_correction(loaded)
-
-    return run
-
-
 TOOLS: dict[str, Callable[..., Callable[[], Any]]] = {
     "hd-bet-v1": _hd_bet_v1,
     "brainextractor": _brainextractor,
     "ants-rigid": _ants_rigid,
-    "ants-n4": _ants_n4,
 }
 
 if __name__ == "__main__":

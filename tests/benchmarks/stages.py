@@ -43,7 +43,6 @@ PEERS = (
     ("register", "ants-rigid", ("T1C", "T2")),
     ("brain", "hd-bet-v1", ("T1C",)),
     ("brain", "brainextractor", ("T1C",)),
-    ("prepare", "ants-n4", ("T1C",)),
 )
 
 
