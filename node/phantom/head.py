@@ -68,16 +68,13 @@ def make_head(
     tumour: None for a healthy head. sequences: one for each series. Takes some seconds and
     about 1 GB of memory.
     """
-    brain = make_brain(_stream(seed, "brain"), tumour)
-    truth = _truth(seed, brain, tumour)
-    codes = paint_head(_stream(seed, "anatomy"), brain.mask)
-    mixture = _mixture(seed, brain, truth)
+    rest = paint(seed, tumour, sequences)
     motions = {role: motion(seed, role) for role in sequences}
     frame = derived_uid("segnode phantom", str(seed), "frame of reference")
     series = {
         role: _acquire(
             _stream(seed, f"scan {role}"),
-            _picture(codes, brain, mixture, sequence),
+            rest.pictures[role],
             sequence,
             planned_grid(sequence.plan, frame),
             motions[role],
@@ -85,7 +82,43 @@ def make_head(
         for role, sequence in sequences.items()
     }
     return Head(
-        seed=seed, tumour=tumour, truth=truth, brain=brain.mask, series=series, motions=motions
+        seed=seed,
+        tumour=tumour,
+        truth=rest.truth,
+        brain=rest.brain,
+        series=series,
+        motions=motions,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Resting:
+    """A head at rest, before any scanner: its signal in each sequence, and the truth.
+
+    pictures: float32, white matter at 1, on HEAD_GRID. truth, brain: see Head.
+    """
+
+    truth: Volume
+    brain: Volume
+    pictures: Mapping[Role, Volume]
+
+
+def paint(
+    seed: int,
+    tumour: Tumour | None = DEFAULT_TUMOUR,
+    sequences: Mapping[Role, Sequence] = SEQUENCES,
+) -> Resting:
+    """Paint the head of one synthetic patient; see make_head."""
+    brain = make_brain(_stream(seed, "brain"), tumour)
+    truth = _truth(seed, brain, tumour)
+    codes = paint_head(_stream(seed, "anatomy"), brain.mask)
+    mixture = _mixture(seed, brain, truth)
+    return Resting(
+        truth=truth,
+        brain=brain.mask,
+        pictures={
+            role: _picture(codes, brain, mixture, sequence) for role, sequence in sequences.items()
+        },
     )
 
 

@@ -20,12 +20,9 @@ from node.domain.errors import SegnodeError
 from node.domain.regions import Role
 from node.imaging.register import register, register_all
 from node.imaging.volume import Affine, Grid, Volume
-from node.phantom.anatomy import paint_head
-from node.phantom.brain import make_brain
-from node.phantom.head import _mixture, _picture, _stream, _truth
+from node.phantom.head import paint
 from node.phantom.scan import movement, observe, rician, shaded
 from node.phantom.sequences import SEQUENCES
-from node.phantom.tumour import DEFAULT_TUMOUR
 from tests.support.mr_series import AXIAL, CORONAL, SAGITTAL, a_grid, tilted
 
 MOST_MM: Final = 15.0
@@ -110,17 +107,9 @@ class Outcome:
 @cache
 def resting_head(seed: int) -> RestingHead:
     """Make the phantom's head without a scanner."""
-    brain = make_brain(_stream(seed, "brain"), DEFAULT_TUMOUR)
-    truth = _truth(seed, brain, DEFAULT_TUMOUR)
-    codes = paint_head(_stream(seed, "anatomy"), brain.mask)
-    mixture = _mixture(seed, brain, truth)
-    voxels = np.argwhere(brain.mask.array)[::997]
-    return RestingHead(
-        pictures={
-            role: _picture(codes, brain, mixture, sequence) for role, sequence in SEQUENCES.items()
-        },
-        brain_mm=brain.mask.grid.positions_mm(voxels),
-    )
+    head = paint(seed)
+    voxels = np.argwhere(head.brain.array)[::997]
+    return RestingHead(pictures=head.pictures, brain_mm=head.brain.grid.positions_mm(voxels))
 
 
 def scan(

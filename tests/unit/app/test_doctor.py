@@ -27,6 +27,12 @@ def test_the_demo_names_its_scanner_and_nobody_else(tmp_path: Path) -> None:
     assert "TLS certificate" not in found
 
 
+def test_the_machine_and_the_ways_to_find_the_brain_are_told(tmp_path: Path) -> None:
+    found = found_on(tmp_path / "node")
+    assert "cores" in found["machine"].text
+    assert "deepbet" in found["brain extraction"].text
+
+
 def test_nobody_on_the_list_is_a_warning(tmp_path: Path) -> None:
     assert found_on(tmp_path / "node", callers=[])["callers"].grade is Grade.WARN
 

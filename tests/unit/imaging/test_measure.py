@@ -137,6 +137,20 @@ def test_volumes_have_an_interval_where_the_bundle_knows_its_errors() -> None:
     assert measure(labels, {Region.WT: (2.0, 2.2)}).of(Region.WT).interval is None
 
 
+def test_no_interval_ends_above_that_of_the_region_around_it() -> None:
+    grid = a_grid((20, 20, 20))
+    labels = Volume(array=a_ball(grid, 3, (3.0, -12.0, 20.0), 8.0), grid=grid)
+    known = Bundled(
+        "tried",
+        {Region.WT: Spread(0.1, 0.0), Region.TC: Spread(0.5, 0.0), Region.ET: Spread(2.0, 0.0)},
+    )
+    found = measure(labels, dict.fromkeys(Region, (2.0, 2.2)), known)
+    bounds = [found.of(region).interval for region in Region]
+    highs = [one.high_ml for one in bounds if one is not None]
+    assert len(highs) == 3
+    assert highs[0] == highs[1] == highs[2] > found.of(Region.ET).volume.millilitres
+
+
 def test_nothing_is_measured_as_nothing_and_told() -> None:
     labels = Volume(array=np.zeros(GRID.shape, dtype=np.uint8), grid=GRID)
     found = measure(labels)

@@ -266,6 +266,8 @@ def test_where_memory_is_short_the_size_of_the_tiles_does_not_matter(random_casc
     ]
     assert np.array_equal(found[0].labels, found[1].labels)
     assert found[0].opinions == found[1].opinions
+    assert {finding.code for one in found for finding in one.findings} == {"sampled-statistics"}
+    assert not engine(channels, brain, SPACING, an_effort(), quiet).findings
 
 
 def a_constant(channels: Image, brain: Mask) -> None:
