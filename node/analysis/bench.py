@@ -1,40 +1,70 @@
 """What the stages of an analysis are handed: where things lie and who does the work."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import Final
 
 from node.analysis.case import Case, Tools
 from node.domain.clock import Clock
-from node.domain.errors import DestinationUnknown
+from node.domain.errors import BundleInvalid, BundleMissing, DestinationUnknown
 from node.domain.ids import AnalysisId, DestinationName, SeriesInstanceUID
 from node.domain.regions import Role
 from node.domain.study import AnalysisOrder, AnalysisRecord, StoredInstance
-from node.segmentation.bundle import Bundle, bundle_sha256, open_bundle
+from node.segmentation.bundle import Bundle, open_bundle
 from node.segmentation.library import find
 from node.store.ledger import Ledger
 from node.store.spool import Spool
 
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+REPLACING_S: Final = 0.5
+"""How long a bundle may be gone while another version takes its place."""
+
 
 class BundleShelf:
-    """Bundles that were opened once and stay warm for the life of the process."""
+    """Bundles that were opened once and are kept for the life of the process."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
-        self._open: dict[str, Bundle] = {}
+        self._open: dict[str, tuple[Bundle, Fingerprint]] = {}
         self._lock = Lock()
 
     def get(self, name: str) -> Bundle:
-        """Return the bundle of that name, loading it on the first call and when it was changed.
+        """Return the bundle of that name, opening it on the first call and when it was changed.
 
-        Raises BundleMissing, BundleInvalid.
+        Raises BundleMissing, BundleInvalid; not for the moment in which another version is
+        put into its place.
         """
         with self._lock:
-            kept = self._open.get(name)
-            if kept is None or bundle_sha256(kept.folder) != kept.sha256:
-                self._open[name] = open_bundle(find(name, self._folders))
-            return self._open[name]
+            try:
+                return self._current(name)
+            except (BundleInvalid, BundleMissing):
+                time.sleep(REPLACING_S)
+                return self._current(name)
+
+    def _current(self, name: str) -> Bundle:
+        kept = self._open.get(name)
+        if kept is not None and _fingerprint(kept[0].folder) == kept[1]:
+            return kept[0]
+        folder = find(name, self._folders)
+        seen = _fingerprint(folder)  # before it is read: what changes meanwhile is noticed
+        self._open[name] = (open_bundle(folder), seen)
+        return self._open[name][0]
+
+
+def _fingerprint(folder: Path) -> Fingerprint:
+    """Return what the file system says of a bundle's files; reading them all takes seconds."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise BundleInvalid(f"{folder.name} cannot be read") from error
+        found.append((str(path), status.st_size, status.st_mtime_ns, status.st_ino))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

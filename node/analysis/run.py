@@ -13,7 +13,7 @@ from node.analysis.artefacts import (
 )
 from node.analysis.bench import Bench, Job, open_job
 from node.analysis.stages import STAGES, Stage, stage_named
-from node.domain.errors import LedgerUnavailable, SegnodeError, StepCrashed
+from node.domain.errors import BundleInvalid, LedgerUnavailable, SegnodeError, StepCrashed
 from node.domain.ids import AnalysisId
 from node.domain.states import ARRIVED, AnalysisState
 from node.domain.study import Reason
@@ -66,8 +66,8 @@ def _run_or_reuse(job: Job, stage: Stage) -> None:
     analyses, clock = job.bench.ledger.analyses, job.bench.clock
     analysis_id = job.record.order.analysis_id
     # What an archive has a part of is never made anew: its objects have their identifiers.
-    key = None if _is_partly_sent(job) else _key(job, stage)
-    found = read_record(job.folder, stage.name, key=key)
+    key = _key(job, stage)
+    found = read_record(job.folder, stage.name, key=None if _is_partly_sent(job) else key)
     if found is not None:
         seconds = {step.step: step.seconds for step in analyses.steps(analysis_id)}
         if seconds.get(stage.name) is None:  # the process died between record and ledger
@@ -78,7 +78,10 @@ def _run_or_reuse(job: Job, stage: Stage) -> None:
     started = clock.monotonic()
     names, summary = stage.work(job)
     record = StageRecord(seconds=clock.monotonic() - started, summary=summary)
-    write_record(job.folder, stage.name, record, key=_key(job, stage), names=names)
+    if _key(job, stage) != key:
+        message = "the bundle was changed while a study was analysed with it"
+        raise BundleInvalid(message)
+    write_record(job.folder, stage.name, record, key=key, names=names)
     analyses.end_step(analysis_id, stage.name, record.seconds, summary)
 
 

@@ -71,8 +71,9 @@ def result_context(job: Job, labels: Volume) -> ResultContext:
 def encode_objects(job: Job) -> StepResult:
     """Make SEG and overlay, hold them against the source, and plan their deliveries.
 
-    Raises EncodingRefused.
+    Raises EncodingRefused, BundleInvalid when the bundle is not the one that made the labels.
     """
+    steps.load_opinions(job.case)
     reference = job.case.volume(job.roles[0])
     labels = load_volume(job.folder / LABELS)
     context = result_context(job, labels)

@@ -26,6 +26,7 @@ from node.analysis.case import (
 )
 from node.analysis.ladder import descend
 from node.analysis.tasks import FindBrain, Segment
+from node.domain.errors import BundleInvalid
 from node.domain.measurement import describe as describe_measurements
 from node.domain.measurement import to_json
 from node.domain.quality import FINDINGS, MEASURED, Finding
@@ -151,7 +152,8 @@ def infer_labels(case: Case) -> StepResult:
         ),
     )
     found = descent.result
-    write_durably(case.folder / OPINIONS, json.dumps(found.opinions_ml).encode())
+    content = {"bundle_sha256": bundle.sha256, "opinions_ml": found.opinions_ml}
+    write_durably(case.folder / OPINIONS, json.dumps(content).encode())
     opinions = {
         region: [round(volume, 3) for volume in volumes]
         for region, volumes in found.opinions_ml.items()
@@ -167,6 +169,18 @@ def infer_labels(case: Case) -> StepResult:
     return (LABELS_OF_MODEL, OPINIONS), with_findings(summary, found.findings)
 
 
+def load_opinions(case: Case) -> dict[Region, tuple[float, ...]]:
+    """Read the volumes, mL, as the engine's single views see them.
+
+    Raises BundleInvalid when the case's bundle is not the one that made the labels.
+    """
+    content = json.loads((case.folder / OPINIONS).read_bytes())
+    if content["bundle_sha256"] != case.bundle.sha256:
+        name = case.bundle.manifest.name
+        raise BundleInvalid(f"bundle {name} was changed while a study was analysed with it")
+    return {Region(name): tuple(volumes) for name, volumes in content["opinions_ml"].items()}
+
+
 def return_to_native(case: Case) -> StepResult:
     """Bring the labels back to the reference series' own grid and measure them."""
     of_model = load_volume(case.folder / LABELS_OF_MODEL)
@@ -174,10 +188,7 @@ def return_to_native(case: Case) -> StepResult:
     native = case.volume(case.reference).grid
     labels = to_native(of_model, native, matrix=way, threads=case.tools.machine().cores)
     save_volume(labels, case.folder / LABELS)
-    opinions = {
-        Region(region): tuple(volumes)
-        for region, volumes in json.loads((case.folder / OPINIONS).read_bytes()).items()
-    }
+    opinions = load_opinions(case)
     measured = measure(labels, opinions, case.bundle.manifest.uncertainty)
     write_durably(case.folder / MEASUREMENTS, json.dumps(to_json(measured)).encode())
     back: Affine | None = None if way is None else np.linalg.inv(way).astype(np.float64)
@@ -203,4 +214,4 @@ def with_findings(summary: Summary, findings: Sequence[Finding]) -> Summary:
 
 def _effort(failed: Sequence[str]) -> Summary:
     """Say what did not fit into memory, if anything was tried before."""
-    return {"without_enough_memory": list(failed)} if failed else {}
+    return {"failed_efforts": list(failed)} if failed else {}

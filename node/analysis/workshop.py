@@ -16,13 +16,24 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from node.domain.errors import OutOfMemory, SegnodeError, StepCrashed, TimeLimitReached
+from node.domain.errors import (
+    DeviceFailed,
+    OutOfMemory,
+    SegnodeError,
+    StepCrashed,
+    TimeLimitReached,
+)
+from node.segmentation.effort import Effort
+from node.segmentation.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
 PROGRAM: Final = (sys.executable, "-m", "node.analysis.workshop_process")
 LIBRARIES: Final = ("torch", "SimpleITK", "node.analysis.tasks")
 """What a child loads before it is asked for anything."""
+
+OF_DEVICES: Final = (RuntimeError, AssertionError, NotImplementedError)
+"""What torch raises where a GPU or its driver does not serve."""
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -76,7 +87,12 @@ class InThisProcess:
     def perform(self, task: Task[R], *, limit_s: float, on_progress: Progress | None = None) -> R:
         """Return the answer; see Workshop."""
         del limit_s
-        return task.perform(on_progress or ignore)
+        try:
+            return task.perform(on_progress or ignore)
+        except SegnodeError:
+            raise
+        except Exception as error:
+            raise named(error, task) from error
 
 
 class ChildProcess:
@@ -113,6 +129,9 @@ class ChildProcess:
                 ) from error
             except (EOFError, OSError) as error:
                 raise self._death(task) from error
+            except (DeviceFailed, StepCrashed):
+                self.close()  # what it broke in its libraries or on the GPU goes with it
+                raise
             return answer
 
     def close(self) -> None:
@@ -162,6 +181,17 @@ class ChildProcess:
             )
         log.error("the process of %s ended with code %s", name, code)
         return StepCrashed(f"the process of {name} ended with code {code}")
+
+
+def named(error: Exception, task: Task[object]) -> SegnodeError:
+    """Return the reason for an error that nobody named; its text is left out."""
+    name = type(task).__name__
+    if is_out_of_memory(error):
+        return OutOfMemory(f"{name} needs more memory than there is")
+    effort = getattr(task, "effort", None)
+    if isinstance(effort, Effort) and effort.device != "cpu" and isinstance(error, OF_DEVICES):
+        return DeviceFailed(f"{name} failed on {effort.device} with {type(error).__name__}")
+    return StepCrashed(f"{name} raised {type(error).__name__}")
 
 
 def ignore(_: float) -> None:

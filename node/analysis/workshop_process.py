@@ -17,9 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from node.analysis.workshop import Advanced, Done, Failed, Progress, Task
-from node.domain.errors import OutOfMemory, SegnodeError, StepCrashed
-from node.segmentation.memory import is_out_of_memory
+from node.analysis.workshop import Advanced, Done, Failed, Progress, Task, named
+from node.domain.errors import OutOfMemory, SegnodeError
 from node.telemetry.logs import configure_logging
 
 log = logging.getLogger("node.analysis.workshop_process")
@@ -40,8 +39,9 @@ def main(connection: Connection, libraries: Sequence[str]) -> None:
     for name in libraries:
         importlib.import_module(name)
     while True:
-        connection.send(_perform(tasks.get(), lambda part: connection.send(Advanced(part))))
-        gc.collect()
+        outcome = _perform(tasks.get(), lambda part: connection.send(Advanced(part)))
+        _give_back()
+        connection.send(outcome)
 
 
 def _listen(connection: Connection, tasks: "queue.SimpleQueue[Task[Any]]") -> None:
@@ -59,10 +59,18 @@ def _perform(task: Task[Any], on_progress: Progress) -> Done | Failed:
     except SegnodeError as error:
         return Failed(type(error)(error.what))
     except Exception as error:
-        if is_out_of_memory(error):
-            return Failed(OutOfMemory(f"{type(task).__name__} needs more memory than there is"))
-        log.exception("%s crashed", type(task).__name__)
-        return Failed(StepCrashed(f"{type(task).__name__} raised {type(error).__name__}"))
+        reason = named(error, task)
+        if not isinstance(reason, OutOfMemory):
+            log.exception("%s crashed", type(task).__name__)
+        return Failed(reason)
+
+
+def _give_back() -> None:
+    """Free what torch keeps of a GPU for later; others would count it as used."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

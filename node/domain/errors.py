@@ -16,7 +16,7 @@ SegnodeError
 ├── SiteFault               this machine or its configuration: an administrator acts, then retry
 │   ├── ConfigurationInvalid, RuleInvalid, DestinationUnknown, BundleInvalid, BundleMissing
 │   ├── SpoolUnwritable, SpoolDamaged, LedgerUnavailable, Overloaded
-│   ├── OutOfMemory, TimeLimitReached
+│   ├── OutOfMemory, TimeLimitReached, DeviceFailed
 ├── PeerFault               the world's fault: retried
 │   ├── DestinationUnreachable, DestinationRefused, DownloadFailed
 └── OwnFault                a defect of ours: EncodingRefused, StepCrashed, RowRefused
@@ -324,6 +324,13 @@ class TimeLimitReached(SiteFault):
 
     code = "time-limit"
     remedy = "See what else the machine does, or raise `work.limits` in node.yaml; then retry."
+
+
+class DeviceFailed(SiteFault):
+    """A GPU that is there could not be used."""
+
+    code = "device-failed"
+    remedy = "Check that driver and torch fit together (`nvidia-smi`), then retry the study."
 
 
 class PeerFault(SegnodeError):

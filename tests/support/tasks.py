@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.domain.errors import BrainNotFound
+from node.segmentation.effort import Effort
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Raise:
 
     def perform(self, on_progress: Callable[[float], None]) -> None:
         raise self.error
+
+
+@dataclass(frozen=True)
+class RaiseOn:
+    """Ends with an error on a device."""
+
+    effort: Effort
+
+    def perform(self, on_progress: Callable[[float], None]) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
 
 
 @dataclass(frozen=True)

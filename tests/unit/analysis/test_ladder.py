@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from node.analysis.ladder import descend
-from node.domain.errors import BrainNotFound, OutOfMemory
+from node.domain.errors import BrainNotFound, DeviceFailed, OutOfMemory
 from node.segmentation.effort import Effort
 
 LADDER = tuple(
@@ -38,6 +38,21 @@ def test_the_cpu_is_the_last_resort() -> None:
 def test_when_nothing_fits_the_reason_says_what_was_tried() -> None:
     with pytest.raises(OutOfMemory, match=r"cuda:0.*cpu"):
         descend(LADDER, needs(1))
+
+
+def test_a_gpu_that_cannot_be_used_is_not_asked_again() -> None:
+    asked: list[str] = []
+
+    def attempt(effort: Effort) -> str:
+        asked.append(effort.device)
+        if effort.device != "cpu":
+            raise DeviceFailed("no kernel image")
+        return effort.device
+
+    found = descend(LADDER, attempt)
+    assert asked == ["cuda:0", "cpu"]
+    assert found.effort is LADDER[2]
+    assert "no kernel image" in found.failed[0]
 
 
 def test_other_errors_end_it_at_once() -> None:

@@ -7,13 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from node.analysis.workshop import ChildProcess, InThisProcess
-from node.domain.errors import BrainNotFound, OutOfMemory, StepCrashed, TimeLimitReached
-from tests.support.tasks import Die, Hang, Raise, Refuse, TellPid
+from node.domain.errors import (
+    BrainNotFound,
+    DeviceFailed,
+    OutOfMemory,
+    StepCrashed,
+    TimeLimitReached,
+)
+from node.segmentation.effort import Effort
+from tests.support.tasks import Die, Hang, Raise, RaiseOn, Refuse, TellPid
 
 LIMIT_S = 120.0
 
@@ -65,6 +73,18 @@ def test_a_defect_names_its_kind_and_not_its_text(child: ChildProcess) -> None:
     assert "Doe" not in caught.value.what
 
 
+def test_a_gpu_that_fails_is_told_from_a_defect_and_its_child_replaced(
+    child: ChildProcess,
+) -> None:
+    before = child.perform(TellPid(), limit_s=LIMIT_S)
+    on_gpu = RaiseOn(Effort(device="cuda:0", threads=1, memory_bytes=1))
+    with pytest.raises(DeviceFailed, match="cuda:0"):
+        child.perform(on_gpu, limit_s=LIMIT_S)
+    assert child.perform(TellPid(), limit_s=LIMIT_S) != before
+    with pytest.raises(StepCrashed):
+        child.perform(RaiseOn(replace(on_gpu.effort, device="cpu")), limit_s=LIMIT_S)
+
+
 @pytest.mark.parametrize(
     ("number", "expected"), [(signal.SIGKILL, OutOfMemory), (signal.SIGSEGV, StepCrashed)]
 )
@@ -110,5 +130,11 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
 
 
 def test_without_a_child_the_errors_are_the_same() -> None:
-    with pytest.raises(BrainNotFound):
-        InThisProcess().perform(Refuse(), limit_s=LIMIT_S)
+    here = InThisProcess()
+    for task, error in (
+        (Refuse(), BrainNotFound),
+        (Raise(MemoryError()), OutOfMemory),
+        (Raise(ValueError()), StepCrashed),
+    ):
+        with pytest.raises(error):
+            here.perform(task, limit_s=LIMIT_S)
