@@ -43,13 +43,25 @@ def read_record(folder: Path, stage: str, *, key: str | None) -> StageRecord | N
         return None
     if not isinstance(content, dict) or key not in {None, content.get("key")}:
         return None
-    files: dict[str, str] = content["files"]
-    whole = all(
-        (folder / name).is_file() and file_sha256(folder / name) == sha256
-        for name, sha256 in files.items()
-    )
-    record = StageRecord(seconds=content["seconds"], summary=content["summary"])
+    try:
+        whole = all(
+            (folder / name).is_file() and file_sha256(folder / name) == sha256
+            for name, sha256 in content["files"].items()
+        )
+        record = StageRecord(seconds=content["seconds"], summary=content["summary"])
+    except (KeyError, TypeError, AttributeError):  # written by somebody else
+        return None
     return record if whole else None
+
+
+def record_key(folder: Path, stage: str) -> str | None:
+    """Return the key under which a stage's record was made; None when there is none."""
+    try:
+        content = json.loads(_record_path(folder, stage).read_bytes())
+    except (OSError, ValueError):
+        return None
+    key = content.get("key") if isinstance(content, dict) else None
+    return key if isinstance(key, str) else None
 
 
 def record_sha256(folder: Path, stage: str) -> str:

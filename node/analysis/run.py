@@ -7,6 +7,7 @@ from enum import StrEnum
 from node.analysis.artefacts import (
     StageRecord,
     read_record,
+    record_key,
     record_sha256,
     stage_key,
     write_record,
@@ -50,7 +51,9 @@ def run_stage(bench: Bench, analysis_id: AnalysisId, name: str) -> StageOutcome:
         # Asked after the images were read, so that none of a later revision is among them.
         if not bench.ledger.analyses.is_current(analysis_id):
             return _superseded(bench, analysis_id)
-        _run_or_reuse(job, stage_named(name))
+        stage = stage_named(name)
+        _redo_what_changed(job, stage)
+        _run_or_reuse(job, stage)
     except LedgerUnavailable:
         raise
     except SegnodeError as error:
@@ -60,6 +63,19 @@ def run_stage(bench: Bench, analysis_id: AnalysisId, name: str) -> StageOutcome:
         crash = StepCrashed(f"stage {name} raised {type(error).__name__}")
         return _failed(bench, analysis_id, crash)
     return StageOutcome(outcome=Outcome.DONE)
+
+
+def _redo_what_changed(job: Job, stage: Stage) -> None:
+    """Do earlier stages again that were done with something else: another bundle, a new method.
+
+    That happens when a site changes it while an analysis is stopped halfway.
+    """
+    if _is_partly_sent(job):
+        return
+    for earlier in STAGES[: STAGES.index(stage)]:
+        made = record_key(job.folder, earlier.name)
+        if made is not None and made != _key(job, earlier):
+            _run_or_reuse(job, earlier)
 
 
 def _run_or_reuse(job: Job, stage: Stage) -> None:

@@ -23,6 +23,7 @@ from node.results.context import ResultContext
 from node.results.gate import check
 from node.results.overlay import encode_overlay, render_png
 from node.results.seg import EncodedObject, encode_seg
+from node.segmentation.brains import methods_at_hand
 
 PICTURE = "overlay.png"
 
@@ -134,7 +135,13 @@ def _bundle(job: Job) -> dict[str, str]:
 
 
 def _brain(job: Job) -> dict[str, str]:
-    return {"method": job.bench.tools.brain.method}
+    options = job.bench.tools.brain
+    return {
+        "method": options.method,
+        "networks": str(options.networks),
+        "hd_bet": options.hd_bet_sha256 if options.hd_bet_folder else "",
+        "at_hand": ",".join(sorted(methods_at_hand(options))),
+    }
 
 
 def _shown(job: Job) -> dict[str, str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -28,7 +29,11 @@ from node.segmentation.memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
-PROGRAM: Final = (sys.executable, "-m", "node.analysis.workshop_process")
+PROGRAM: Final = (sys.executable, "-P", "-m", "node.analysis.workshop_process")
+"""-P: files of the working directory are no modules of ours, whatever their names."""
+
+DEATH_S: Final = 5.0
+"""How long a child that hung up may take to be gone."""
 LIBRARIES: Final = ("torch", "SimpleITK", "node.analysis.tasks")
 """What a child loads before it is asked for anything."""
 
@@ -129,8 +134,12 @@ class ChildProcess:
                 ) from error
             except (EOFError, OSError) as error:
                 raise self._death(task) from error
-            except (DeviceFailed, StepCrashed):
-                self.close()  # what it broke in its libraries or on the GPU goes with it
+            except BaseException as error:
+                # An answer that nobody waits for any more must not meet the next task, and what
+                # a crash broke in the child's libraries or on the GPU goes with it.
+                clean = isinstance(error, SegnodeError)
+                if not clean or isinstance(error, DeviceFailed | StepCrashed):
+                    self.close()
                 raise
             return answer
 
@@ -166,13 +175,21 @@ class ChildProcess:
                 raise message.error
             if isinstance(message, Done):
                 return message.answer
-            on_progress(message.part)
+            try:
+                on_progress(message.part)
+            except OSError as error:
+                raise StepCrashed("progress could not be told") from error
+            if monotonic() >= until:
+                break
         raise TimeoutError
 
     def _death(self, task: Task[object]) -> SegnodeError:
         """Say why the child is gone: the kernel kills with SIGKILL what eats its memory."""
         process = self._process
-        code = None if process is None else process.wait()
+        code = None
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(DEATH_S)
         self.close()
         name = type(task).__name__
         if code == -signal.SIGKILL:

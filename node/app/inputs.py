@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-
-from node.domain.errors import ConfigurationInvalid, MultipleVolumes, NotDicom
+from node.domain.errors import ConfigurationInvalid, MultipleVolumes, NotDicom, SegnodeError
 from node.imaging.assemble import assemble
+from node.imaging.instances import header_of
 from node.imaging.nifti import read_nifti
 from node.imaging.volume import Volume
 
@@ -43,22 +41,18 @@ def the_one_series(folder: Path) -> tuple[Path, ...]:
     Other files are passed over. Raises NotDicom when there is no image, MultipleVolumes.
     """
     found: dict[str, list[Path]] = defaultdict(list)
-    numbers: dict[str, str] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    numbers: dict[str, int | None] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size):
         try:
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        except (InvalidDicomError, OSError, ValueError, EOFError):
+            header = header_of(path)
+        except SegnodeError:
             continue
-        if "Rows" in header and "SeriesInstanceUID" in header:
-            uid = str(header.SeriesInstanceUID)
-            found[uid].append(path)
-            numbers[uid] = str(header.get("SeriesNumber") or "-")
+        if header.rows:
+            found[header.series_instance_uid].append(path)
+            numbers[header.series_instance_uid] = header.series_number
     if not found:
         raise NotDicom(f"{folder.name} holds no DICOM image")
     if len(found) > 1:
         counts = ", ".join(f"number {numbers[uid]} of {len(p)} images" for uid, p in found.items())
         raise MultipleVolumes(f"{folder.name} holds {len(found)} series: {counts}")
     return tuple(next(iter(found.values())))
-
-
-TAGS: Final = ("SeriesInstanceUID", "SeriesNumber", "Rows")

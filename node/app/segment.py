@@ -21,7 +21,7 @@ from node.domain.ids import AnalysisId
 from node.domain.measurement import Measurements, from_json, to_json
 from node.domain.quality import FINDINGS, Finding, Verdict, collect
 from node.domain.regions import Role
-from node.imaging.artefacts import load_volume, save_volume
+from node.imaging.artefacts import load_volume, save_volume, write_durably
 from node.imaging.measure import region_volumes
 from node.imaging.nifti import write_nifti
 from node.imaging.volume import Volume
@@ -81,15 +81,17 @@ def segment(request: Request, bundle: Bundle, tools: Tools, tell: Tell) -> Repor
 
     Raises the named errors of the steps; the folder then has no report.
     """
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+        for name in (REPORT_FILE, SEG_FILE, LABELS_FILE, PICTURE_FILE):  # of an earlier case
+            (request.out / name).unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{request.out.name} cannot be made: {error.strerror}"
+        raise SpoolUnwritable(message) from error
     missing = [role for role in bundle.manifest.roles if role not in request.inputs]
     if missing:
         message = f"bundle {bundle.manifest.name} needs {', '.join(missing)}"
         raise RoleMissing(message)
-    try:
-        request.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{request.out.name} cannot be made: {error.strerror}"
-        raise SpoolUnwritable(message) from error
     others = (role for role in request.inputs if role is not request.reference)
     with tempfile.TemporaryDirectory(prefix="segnode-") as temporary:
         case = Case(
@@ -135,7 +137,7 @@ def _write(
         others = tuple(path for role in case.roles[1:] for path in series[role].files)
         seg = encode_seg(labels, reference.files, others, context)
         check((seg,), labels, reference.files)
-        (request.out / SEG_FILE).write_bytes(seg.data)
+        write_durably(request.out / SEG_FILE, seg.data)
         files.append(SEG_FILE)
     report = Report(
         steps=tuple(done),
@@ -144,15 +146,18 @@ def _write(
         files=(*files, REPORT_FILE),
     )
     content = json.dumps(_as_json(report, case), indent=2)
-    (request.out / REPORT_FILE).write_text(content + "\n", encoding="utf-8")
+    write_durably(request.out / REPORT_FILE, (content + "\n").encode())
     return report
 
 
 def _context(case: Case, series: Mapping[Role, Series], labels: Volume) -> ResultContext:
-    """Say who made the result; the same inputs and bundle give the same identifiers."""
+    """Say who made the result; the same answer to the same question has the same identifiers."""
     digest = hashlib.sha256(f"{SOFTWARE_VERSION} {case.bundle.sha256}".encode())
     for role in case.roles:
-        digest.update(role.encode() + series[role].volume.array.tobytes())
+        grid, array = series[role].volume.grid, series[role].volume.array
+        digest.update(f"{role} {grid.shape} {grid.frame_of_reference_uid}".encode())
+        digest.update(grid.affine.tobytes() + array.tobytes())
+    digest.update(labels.array.tobytes())
     manifest = case.bundle.manifest
     return ResultContext(
         analysis_id=AnalysisId(digest.hexdigest()),

@@ -35,6 +35,10 @@ from node.imaging.parts import distinguishing as marks_that_distinguish
 from node.imaging.pixels import grey_frames
 from node.imaging.volume import Affine, Array, Grid, Volume
 
+MOST_MM: Final = 1000.0
+FARTHEST_MM: Final = 1e5
+"""Longest side of a volume, and farthest place of its first voxel, that a scanner can mean."""
+
 MOST_VOXELS: Final = 200_000_000
 """More are refused before anything is decoded.
 
@@ -139,6 +143,13 @@ def _check_size(instances: Sequence[Instance]) -> None:
         )
 
 
+def check_extent(grid: Grid) -> None:
+    """Raise NoGeometry for a volume of metres: what it says of its voxels has no meaning."""
+    longest = float((np.array(grid.shape) * np.array(grid.spacing_mm)).max())
+    if not (longest <= MOST_MM and np.abs(grid.origin_mm).max() <= FARTHEST_MM):
+        raise NoGeometry(f"A volume of {longest:.0f} mm: its spacing or place has no meaning.")
+
+
 def _matrix(instances: Sequence[Instance]) -> tuple[int, int]:
     """Rows and columns, which are those of every instance."""
     if not instances:
@@ -161,7 +172,17 @@ def _slices(instances: Sequence[Instance]) -> tuple[Slice, ...]:
 def _volumes(instances: Sequence[Instance], groups: Sequence[Group]) -> list[Volume]:
     """Put the slices of each group above each other, decoding every file once."""
     header, planes, matrix = instances[0].header, _planes(instances), _matrix(instances)
-    arrays = [np.empty((len(group), *matrix), dtype=np.float32) for group in groups]
+    grids = [
+        Grid(
+            shape=(len(group), *matrix),
+            affine=_affine([planes[i] for i in group], header),
+            frame_of_reference_uid=header.frame_of_reference_uid or "",
+        )
+        for group in groups
+    ]
+    for grid in grids:
+        check_extent(grid)
+    arrays = [np.empty(grid.shape, dtype=np.float32) for grid in grids]
     places = {
         index: array[rank]
         for array, group in zip(arrays, groups, strict=True)
@@ -169,17 +190,7 @@ def _volumes(instances: Sequence[Instance], groups: Sequence[Group]) -> list[Vol
     }
     for index, values in enumerate(_frames(instances)):
         places[index][:] = values
-    return [
-        Volume(
-            array=array,
-            grid=Grid(
-                shape=(len(group), *matrix),
-                affine=_affine([planes[i] for i in group], header),
-                frame_of_reference_uid=header.frame_of_reference_uid or "",
-            ),
-        )
-        for array, group in zip(arrays, groups, strict=True)
-    ]
+    return [Volume(array=array, grid=grid) for array, grid in zip(arrays, grids, strict=True)]
 
 
 def _frames(instances: Sequence[Instance]) -> Iterator[Array]:

@@ -53,7 +53,7 @@ def read_instances(paths: Sequence[Path]) -> tuple[Instance, ...]:
     Raises TiledImages, UndecodablePixels, NoGeometry, MixedGeometry, MissingIdentifier,
     SpoolDamaged.
     """
-    instances = tuple(Instance(path=path, header=_header(path)) for path in paths)
+    instances = tuple(Instance(path=path, header=header_of(path)) for path in paths)
     for instance in instances:
         _check_tiles(instance)
         check_grey(instance.header)
@@ -61,7 +61,8 @@ def read_instances(paths: Sequence[Path]) -> tuple[Instance, ...]:
     return instances
 
 
-def _header(path: Path) -> Header:
+def header_of(path: Path) -> Header:
+    """Read the header of a file. Raises UndecodablePixels, MissingIdentifier, SpoolDamaged."""
     with opened(path) as (content, meta):
         header = read_header(content, meta.transfer_syntax_uid, start=meta.offset)
         if header.number_of_frames > 1:

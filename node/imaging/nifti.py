@@ -16,7 +16,7 @@ from node.domain.errors import (
     UndecodablePixels,
     VolumeTooLarge,
 )
-from node.imaging.assemble import MOST_VOXELS
+from node.imaging.assemble import MOST_VOXELS, check_extent
 from node.imaging.bridges import from_nifti, to_sitk
 from node.imaging.volume import Volume
 
@@ -38,9 +38,12 @@ def read_nifti(path: Path) -> Volume:
     try:
         image: Any = nibabel.load(path)
         _check_size(image.shape)
+        _check_header(image, path.name)
         stored = np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
         affine = np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError) as error:
+        raise UndecodablePixels(f"{path.name} cannot be read as NIfTI.") from error
+    except (TypeError, OverflowError, zlib.error) as error:
         raise UndecodablePixels(f"{path.name} cannot be read as NIfTI.") from error
     if not np.isfinite(stored).all():
         raise UndecodablePixels(f"{path.name} holds values that are no numbers.")
@@ -51,6 +54,7 @@ def read_nifti(path: Path) -> Volume:
     volume = from_nifti(stored, affine)
     if not volume.grid.is_right_angled():
         raise NoGeometry(f"The axes of {path.name} are not at right angles.")
+    check_extent(volume.grid)
     return volume
 
 
@@ -62,8 +66,16 @@ def write_nifti(volume: Volume, path: Path) -> None:
         raise SpoolUnwritable(f"{path.name} cannot be written.") from error
 
 
+def _check_header(image: Any, name: str) -> None:
+    """Refuse what nibabel would guess or leave out: places, colours, imaginary parts."""
+    if image.get_data_dtype().kind not in "iuf":
+        raise UndecodablePixels(f"{name} holds no grey values.")
+    if not (int(image.header.get("sform_code", 0)) or int(image.header.get("qform_code", 0))):
+        raise NoGeometry(f"{name} does not say where its voxels lie, nor which side is left.")
+
+
 def _check_size(size: tuple[int, ...]) -> None:
-    if len(size) < 3:
+    if len(size) < 3 or min(size[:3]) < 2:
         raise TooFewSlices("The file holds a picture, no volume.")
     if any(n != 1 for n in size[3:]):
         raise MultipleVolumes(f"The file holds {int(np.prod(size[3:]))} volumes.")

@@ -1,18 +1,26 @@
 """Grey values of the frames of one data set (PS3.3 C.7.6.3, C.11.1, C.7.6.16.2.9)."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import generate_fragments
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, JPEGLSLossless, JPEGLSNearLossless, RLELossless
 
 from node.domain.errors import UndecodablePixels
 from node.domain.header import Header
 from node.imaging.codestreams import coded_pixels
 from node.imaging.volume import Array
+
+PLUGINS: Final[Mapping[str, str]] = {
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    RLELossless: "pydicom",
+}
+"""Decoders of the syntaxes that pylibjpeg is not for."""
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 
@@ -31,8 +39,9 @@ def grey_frames(dataset: Dataset) -> Iterator[Array]:
     turned = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
     padding = _padding(dataset)
     for number, frame in enumerate(stored_frames(dataset)):
-        stored = np.where(frame == padding, 0, frame) if padding is not None else frame
-        values = _turn_round(dataset, stored) if turned else stored
+        values = _turn_round(dataset, frame) if turned else frame
+        if padding is not None:
+            values = _without_padding(values, frame == padding, turned=turned)
         yield _scaled(values, *_rescale(dataset, number))
 
 
@@ -46,7 +55,8 @@ def stored_frames(dataset: Dataset) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _check_codestreams(dataset)
-            stored = pixel_array(dataset, raw=True, view_only=True)
+            plugin = _plugin(dataset.file_meta.TransferSyntaxUID)
+            stored = pixel_array(dataset, raw=True, view_only=True, decoding_plugin=plugin)
             expected, spare = int(dataset.get("NumberOfFrames") or 1), _spare_bytes(dataset)
     except (MemoryError, UndecodablePixels):
         raise
@@ -61,6 +71,24 @@ def stored_frames(dataset: Dataset) -> Array:
     if spare >= frames.shape[2] * frames.itemsize:  # a row: Rows or Columns are not right
         raise UndecodablePixels("The pixel data are longer than the matrix that the header says.")
     return frames
+
+
+def _plugin(syntax: UID) -> str:
+    """Return the decoder of a transfer syntax; "" for what is not compressed.
+
+    Named, because pydicom else goes on to whatever is installed, and GDCM ends the process on
+    some images that the others refuse.
+    """
+    if not syntax.is_encapsulated:
+        return ""
+    return PLUGINS.get(syntax, "pylibjpeg")
+
+
+def _without_padding(values: Array, padded: Array, *, turned: bool) -> Array:
+    """Give padding the value of air: 0, and where black was white the least that there is."""
+    rest = values[~padded]
+    air = rest.min() if turned and rest.size else 0
+    return np.where(padded, air, values)
 
 
 def _check_codestreams(dataset: Dataset) -> None:

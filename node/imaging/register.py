@@ -16,7 +16,7 @@ import numpy as np
 from node.domain.errors import RegistrationFailed
 from node.domain.quality import Finding
 from node.domain.regions import Role
-from node.imaging.brain import LEAST_BACKGROUND, signal_of
+from node.imaging.brain import LEAST_BACKGROUND, is_stripped, signal_of
 from node.imaging.chirality import CLEAR, check_sides, sidedness
 from node.imaging.measure import dice
 from node.imaging.pyramid import Pyramid
@@ -92,7 +92,7 @@ def register(moving: Volume, fixed: Volume, *, same_frame: bool) -> Registration
     when left and right of one are exchanged.
     """
     found = _masked_together(moving, fixed)
-    if found is None:
+    if found is None or not is_stripped(fixed):
         found = _register(
             moving, Pyramid.of(fixed, name=REFERENCE), same_frame=same_frame, name=SERIES
         )
@@ -113,6 +113,8 @@ def register_all(
     the mapping, is the one that is raised; sides are judged together.
     """
     found = {role: _masked_together(volume, fixed) for role, volume in moving.items()}
+    if any(one is not None for one in found.values()) and not is_stripped(fixed):
+        found = dict.fromkeys(found)
     open_roles = [role for role, one in found.items() if one is None]
     if open_roles:
         pyramid = Pyramid.of(fixed, name=REFERENCE)
@@ -179,7 +181,8 @@ def _clearly_better(found: Position, header: Position) -> bool:
 def _masked_together(moving: Volume, fixed: Volume) -> Registration | None:
     """Keep the header of two series whose backgrounds were cut out in the very same voxels.
 
-    Whoever did that had them registered; what remains between them is not for us to judge.
+    Whoever did that to a brain had them registered; what remains between them is not for us
+    to judge. A scanner's padding around a head says nothing: callers ask for `is_stripped`.
     """
     if not moving.grid.matches(fixed.grid):
         return None

@@ -5,6 +5,7 @@ is for MONAI's own tools and is not evaluated here. Networks are loaded at the f
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from node.imaging.volume import Volume
 from node.segmentation.effort import Effort
 from node.segmentation.engines import build_engine, parse_options
 from node.segmentation.found import Progress, Segmenter
-from node.segmentation.manifest import REQUIRED_FILES, Manifest, read_manifest
+from node.segmentation.manifest import METADATA, REQUIRED_FILES, Manifest, read_manifest
+from node.segmentation.naming import check_channels
 
 if TYPE_CHECKING:
     from node.imaging.prepare import ModelInput
@@ -61,8 +63,9 @@ class Bundle:
         on_progress: told the finished part of the work, from 0 to 1. Raises RoleMissing when
         model_input lacks a role of the manifest, StepCrashed when its grid is not of the
         manifest's spacing or a value is no number, BundleMissing when the engine's package is
-        absent, BundleInvalid when the weights are not those of the engine or give nonsense,
-        MemoryError (or torch's own) when the effort's memory is not there.
+        absent, BundleInvalid when the weights are not those of the engine or give nonsense or
+        a file was changed since the bundle was opened, MemoryError (or torch's own) when the
+        effort's memory is not there.
         """
         # Late, because listing the bundles shall not load scipy.
         from node.segmentation.postprocess import clean  # noqa: PLC0415
@@ -71,7 +74,7 @@ class Bundle:
         brain = np.asarray(model_input.brain.array, dtype=bool)
         with self._one_at_a_time:
             if self._engine is None:
-                self._engine = build_engine(self.folder, self.manifest)
+                self._engine = self._built()
             found = self._engine(
                 channels, brain, model_input.grid.spacing_mm, effort, on_progress or _ignore
             )
@@ -85,6 +88,16 @@ class Bundle:
             },
             findings=found.findings,
         )
+
+    def _built(self) -> Segmenter:
+        """Build the engine, which reads all of its files, and look whether they are the same.
+
+        Afterwards, because what was changed in between would bear the verified hash.
+        """
+        engine = build_engine(self.folder, self.manifest)
+        if bundle_sha256(self.folder) != self.sha256:
+            raise BundleInvalid(f"bundle {self.manifest.name} was changed after it was verified")
+        return engine
 
     def _channels(self, model_input: "ModelInput") -> NDArray[np.float32]:
         """Stack the roles in the manifest's order."""
@@ -154,7 +167,23 @@ def check_manifest(folder: Path) -> Manifest:
     if unlisted:
         raise BundleInvalid(f"bundle {manifest.name}: {unlisted[0]} is not in the manifest")
     parse_options(manifest)
+    if manifest.engine == "monai":  # nnU-Net's names are in its own dataset.json
+        source = f"bundle {manifest.name}: network_data_format"
+        check_channels(_channel_names(folder), manifest.roles, source)
     return manifest
+
+
+def _channel_names(folder: Path) -> tuple[str, ...]:
+    """Return what a valid metadata.json calls the channels; nothing for several inputs."""
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # Python bounds its integers
+        raise BundleInvalid(f"{folder.name}: {METADATA} cannot be read") from error
+    inputs = metadata["network_data_format"]["inputs"].values()
+    if len(inputs) != 1:
+        return ()
+    names = next(iter(inputs))["channel_def"]
+    return tuple(names.get(str(place), "") for place in range(len(names)))
 
 
 def bundle_sha256(folder: Path) -> Sha256:

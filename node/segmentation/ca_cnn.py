@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from node.segmentation.ca_cnn_view import Bench, Image, framed, target_logits
 from node.segmentation.crew import runner_for
 from node.segmentation.effort import Effort
 from node.segmentation.found import Found, Progress
-from node.segmentation.options import CascadeOptions
+from node.segmentation.options import CASCADE_WEIGHTS, CascadeOptions
 from node.segmentation.postprocess import Mask
 
 MARGIN: Final = 5
@@ -92,15 +93,15 @@ Finder = Callable[[Stage, View, Image], Image]
 
 
 class CascadeEngine:
-    """The nine networks; their weights are read at the first use and then kept.
+    """The nine networks; their weights are read at construction and kept.
 
-    folder: where the files CASCADE_WEIGHTS lie.
+    folder: where the files CASCADE_WEIGHTS lie. Raises BundleInvalid when one of them cannot
+    be read or is of another network.
     """
 
     def __init__(self, folder: Path, options: CascadeOptions) -> None:
-        self._folder = folder
         self._seed = options.noise_seed
-        self._arrays: dict[str, dict[str, Tensor]] = {}
+        self._arrays = {name.partition(".")[0]: _read(folder / name) for name in CASCADE_WEIGHTS}
 
     def __call__(
         self,
@@ -132,7 +133,7 @@ class CascadeEngine:
 
             def find(stage: Stage, view: View, image: Image) -> Image:
                 nonlocal whole
-                weights = self._weights(f"{stage.name}_{view.name}", stage.kind)
+                weights = self._arrays[f"{stage.name}_{view.name}"]
                 least = view.least_whole if stage is WHOLE else view.least_part
                 padded, (rows, columns) = framed(image, least, noise)
                 whole = whole and bench.holds(padded.shape, stage.kind)
@@ -144,14 +145,18 @@ class CascadeEngine:
         findings = () if whole else (SAMPLED,)
         return Found(labels=labels, opinions=found.opinions, findings=findings)
 
-    def _weights(self, name: str, kind: NetworkType) -> Mapping[str, Tensor]:
-        """Read the arrays of one network, without the scope in their names."""
-        if name not in self._arrays:
-            arrays = load_file(self._folder / f"{name}.safetensors")
-            if len(arrays) != ARRAYS[kind]:
-                raise BundleInvalid(f"{name}.safetensors does not hold a network of type {kind}")
-            self._arrays[name] = {key.split("/", 1)[-1]: value for key, value in arrays.items()}
-        return self._arrays[name]
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """Read the arrays of one network, without the scope in their names."""
+    kind = ENHANCING.kind if path.name.startswith(ENHANCING.name) else WHOLE.kind
+    try:
+        arrays = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleInvalid(f"{path.name} cannot be read as safetensors") from error
+    if len(arrays) != ARRAYS[kind]:
+        raise BundleInvalid(f"{path.name} does not hold a network of type {kind}")
+    # Copies, because safetensors maps the file, which may be changed later.
+    return {key.split("/", 1)[-1]: value.clone() for key, value in arrays.items()}
 
 
 def normalised(channels: Image, noise: np.random.Generator) -> Image:

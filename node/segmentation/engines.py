@@ -21,6 +21,9 @@ from node.segmentation.options import (
     IntensityOptions,
 )
 
+CASCADE_SPACING_MM: Final = (1.0, 1.0, 1.0)
+"""Of the images that the CA-CNN was trained with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineKind:
@@ -62,9 +65,18 @@ def _needs_files(manifest: Manifest, names: frozenset[str]) -> str:
     return ""
 
 
+def _normalises_itself(manifest: Manifest) -> str:
+    normalisation = manifest.preprocessing.normalisation
+    if normalisation != "none":
+        return f'{manifest.engine} normalises by itself: normalisation must be "none"'
+    return ""
+
+
 def _intensity_objection(manifest: Manifest, _: IntensityOptions) -> str:
     if set(manifest.roles) != set(CASCADE_ROLES):
         return "intensity needs all four roles"
+    if objection := _normalises_itself(manifest):
+        return objection
     return _needs_files(manifest, frozenset())
 
 
@@ -73,6 +85,12 @@ def _cascade_objection(manifest: Manifest, _: CascadeOptions) -> str:
         return "ca-cnn needs all four roles"
     if manifest.roles != CASCADE_ROLES:
         return "ca-cnn needs the roles in the order of its training"
+    if objection := _normalises_itself(manifest):
+        return objection
+    if manifest.preprocessing.brain != "mask":
+        return 'ca-cnn was trained on brains without skull: brain must be "mask"'
+    if manifest.preprocessing.spacing_mm != CASCADE_SPACING_MM:
+        return "ca-cnn was trained on voxels of 1 mm: spacing_mm must be [1, 1, 1]"
     return _needs_files(manifest, frozenset(f"models/{name}" for name in CASCADE_WEIGHTS))
 
 
@@ -87,7 +105,7 @@ def _monai_objection(manifest: Manifest, options: MonaiOptions) -> str:
 
 
 def _nnunet_objection(manifest: Manifest, options: NnUNetOptions) -> str:
-    return _needs_files(manifest, frozenset(options.files))
+    return _normalises_itself(manifest) or _needs_files(manifest, frozenset(options.files))
 
 
 def _build_intensity(_: Path, manifest: Manifest, options: IntensityOptions) -> Segmenter:
@@ -112,7 +130,7 @@ def _build_monai(folder: Path, manifest: Manifest, options: MonaiOptions) -> Seg
 def _build_nnunet(folder: Path, manifest: Manifest, options: NnUNetOptions) -> Segmenter:
     from node.segmentation.nnunet_engine import NnUNetEngine  # noqa: PLC0415
 
-    return NnUNetEngine(folder / "models", len(manifest.roles), manifest.labels, options)
+    return NnUNetEngine(folder / "models", manifest.roles, manifest.labels, options)
 
 
 ENGINES: Final[Mapping[Engine, EngineKind]] = {

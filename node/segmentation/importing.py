@@ -16,6 +16,9 @@ from node.segmentation.published import add_published, recognise
 from node.segmentation.upstream import Offer, find_offers
 
 WORK_PREFIX: Final = ".work-"
+REPLACED: Final = "replaced"
+"""Where in a workplace an older folder waits, under its own name."""
+
 LEFT_BEHIND_S: Final = 86_400.0
 
 
@@ -80,7 +83,7 @@ def place(name: str, destination: Path, fill: Callable[[Path], None], came_from:
     try:
         with workplace(destination) as work:
             fill(work / name)
-            return _put(work / name, destination / name, work / "replaced")
+            return _put(work / name, destination / name, work / REPLACED / name)
     except OSError as error:
         raise BundleInvalid(f"{came_from} cannot be copied: {error.strerror}") from error
 
@@ -89,15 +92,24 @@ def place(name: str, destination: Path, fill: Callable[[Path], None], came_from:
 def workplace(destination: Path) -> Iterator[Path]:
     """Give a folder for work in progress on destination's disk; it is gone in the end.
 
-    Those that a killed process left behind a day ago or longer go with it.
+    Those that a killed process left behind a day ago or longer go with it; what it had put
+    aside and not replaced comes back.
     """
     destination.mkdir(parents=True, exist_ok=True)
     for left in destination.glob(f"{WORK_PREFIX}*"):
-        with suppress(FileNotFoundError):  # another process is done with it meanwhile
+        with suppress(OSError):  # another process is done with it meanwhile
             if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                _bring_back(left, destination)
                 shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=destination, prefix=WORK_PREFIX) as name:
         yield Path(name)
+
+
+def _bring_back(left: Path, destination: Path) -> None:
+    """Give a folder that was put aside its place again, if nothing took it."""
+    for old in (left / REPLACED).glob("*"):
+        if not (destination / old.name).exists():
+            old.rename(destination / old.name)
 
 
 def _write(draft: Draft, made: Path) -> None:
@@ -130,8 +142,14 @@ def _put(made: Path, final: Path, aside: Path) -> Path:
         _sync(path)
     _sync(made)
     if final.exists():
+        aside.parent.mkdir()
         final.rename(aside)
-    made.rename(final)
+    try:
+        made.rename(final)
+    except OSError:
+        if aside.exists():
+            aside.rename(final)
+        raise
     _sync(final.parent)
     return final
 

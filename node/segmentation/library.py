@@ -23,7 +23,8 @@ class BundleStatus(StrEnum):
 class BundleSummary:
     """One bundle folder. problem: why it is not READY, else "".
 
-    An INVALID one is named after its folder and has no version.
+    One whose manifest cannot be used is named after its folder and has no version; sha256 is
+    empty where a file cannot be read.
     """
 
     name: BundleName
@@ -46,7 +47,7 @@ def find_bundles(folders: Iterable[Path]) -> tuple[BundleSummary, ...]:
         for folder in folders
         if folder.is_dir()
         for path in sorted(folder.iterdir())
-        if (path / METADATA).is_file()
+        if _is_bundle(path)
     )
 
 
@@ -69,23 +70,31 @@ def find(name: str, folders: Iterable[Path]) -> Path:
     raise BundleMissing(f"no bundle is called {name}")
 
 
-def _summary(folder: Path) -> BundleSummary:
-    """Verify one folder and say what came of it."""
-    status, problem = BundleStatus.READY, ""
+def _is_bundle(path: Path) -> bool:
     try:
+        return (path / METADATA).is_file()
+    except OSError:  # we may not look into it, which its summary says
+        return True
+
+
+def _summary(folder: Path) -> BundleSummary:
+    """Verify one folder and say what came of it; a damaged one never hides the others."""
+    status, problem = BundleStatus.READY, ""
+    manifest, digest = None, Sha256("")
+    try:
+        manifest = check_manifest(folder)
+        digest = bundle_sha256(folder)
         verify(folder)
     except BundleMissing as error:
         status, problem = BundleStatus.WEIGHTS_NOT_INSTALLED, error.what
     except BundleInvalid as error:
         status, problem = BundleStatus.INVALID, error.what
-    try:
-        manifest = check_manifest(folder)
-    except BundleInvalid:
-        manifest = None
+    except OSError as error:
+        status, problem = BundleStatus.INVALID, f"{folder.name} cannot be read: {error.strerror}"
     return BundleSummary(
         name=manifest.name if manifest else BundleName(folder.name),
         version=manifest.version if manifest else "",
-        sha256=bundle_sha256(folder),
+        sha256=digest,
         status=status,
         problem=problem,
         description=manifest.description if manifest else "",

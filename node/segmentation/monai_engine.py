@@ -20,6 +20,7 @@ from node.domain.errors import BundleInvalid
 from node.domain.regions import Region
 from node.segmentation.effort import Effort
 from node.segmentation.found import Found, Progress
+from node.segmentation.memory import is_out_of_memory
 from node.segmentation.monai_network import build_network, load_weights, read_weights
 from node.segmentation.network_options import MonaiOptions, SoftmaxOutput
 from node.segmentation.opinions import count_labels, gather
@@ -146,20 +147,34 @@ class MonaiEngine:
         """Choose patches that fit into the effort's memory beside the whole image's results."""
         options = self._options
         roi = _roi_for(shape, options)
-        needed = forward_bytes(self._network, (1, self._in_channels, *roi)) - ALWAYS_BYTES
+        needed = self._needed_bytes(roi)
         per_voxel = needed / math.prod(roi)
         on_cpu = effort.device == "cpu"
         results = BUFFERS * 4 * (options.out_channels + 1) * math.prod(shape)
         free = effort.memory_bytes - ALWAYS_BYTES - (results if on_cpu else 0)
         smallest = tuple(map(min, options.smallest_roi or roi, roi))
-        roi = fitting_roi(roi, smallest, options.divisible_by, free / per_voxel)
-        at_once = 1 if on_cpu else int(free / per_voxel / math.prod(roi))
+        fitting = fitting_roi(roi, smallest, options.divisible_by, free / per_voxel)
+        if fitting != roi:
+            self._needed_bytes(fitting)
+        at_once = 1 if on_cpu else int(free / per_voxel / math.prod(fitting))
         return Windows(
-            roi=roi,
+            roi=fitting,
             overlap=options.overlap,
             blend=options.blend,
             at_once=min(at_once, MOST_AT_ONCE),
         )
+
+    def _needed_bytes(self, roi: Sizes) -> int:
+        """Count the memory of a patch; raises BundleInvalid when the network cannot take it."""
+        try:
+            return forward_bytes(self._network, (1, self._in_channels, *roi)) - ALWAYS_BYTES
+        except (RuntimeError, ValueError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise BundleInvalid(
+                f"the network cannot take a patch of {roi}: engine_options.divisible_by is "
+                f"{self._options.divisible_by}, which does not suit it"
+            ) from error
 
 
 def _roi_for(shape: Sizes, options: MonaiOptions) -> Sizes:

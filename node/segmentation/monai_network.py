@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from node.domain.errors import BundleInvalid, BundleMissing
+from node.segmentation.memory import is_out_of_memory
 from node.segmentation.network_options import MonaiOptions
 
 STATE_KEYS: Final = ("state_dict", "model", "network", "net", "model_state_dict")
@@ -45,6 +46,8 @@ def build_network(options: MonaiOptions, in_channels: int) -> nn.Module:
     try:
         network: nn.Module = kind(**{**arguments, **options.network_arguments})
     except (TypeError, ValueError, KeyError, AssertionError, RuntimeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BundleInvalid(f"network {options.network} cannot be built: {words}") from error
     return network.eval()
@@ -112,9 +115,11 @@ def _torch(path: Path) -> Any:
     """Read what torch.save wrote, weights and numbers only."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise BundleInvalid(f"{path.name} cannot be read") from error
     except (pickle.UnpicklingError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise BundleInvalid(
             f"{path.name} is damaged, or holds more than weights (code is not run)"
         ) from error

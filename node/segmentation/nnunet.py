@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from node.domain.errors import BundleInvalid
 from node.segmentation.effort import Effort
 from node.segmentation.found import Progress
+from node.segmentation.memory import is_out_of_memory
 from node.segmentation.nnunet_files import (
     Package,
     as_invalid,
@@ -32,6 +33,9 @@ from node.segmentation.nnunet_files import (
 )
 from node.segmentation.opinions import count_labels
 from node.segmentation.sliding import forward_bytes, memory_errors, on_threads
+
+ENDLESS: Final = "Encountered inf in predicted array"
+"""How nnU-Net begins its complaint about values beyond half precision."""
 
 
 class NnUNetFolder:
@@ -80,6 +84,26 @@ class NnUNetFolder:
     def labels(self) -> tuple[int, ...]:
         """Which labels it can give, in nnU-Net's own numbers."""
         return tuple(int(label) for label in self._label_manager.all_labels)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """How dataset.json calls the channels, in their order; "" where it does not say."""
+        names = self._dataset.get("channel_names", self._dataset.get("modality"))
+        if not isinstance(names, Mapping):
+            return ()
+        return tuple(str(names.get(str(place), "")) for place in range(self.channels))
+
+    @property
+    def label_names(self) -> dict[str, int]:
+        """How dataset.json calls the labels, with the numbers that they have in a result."""
+        labels = self._dataset["labels"]
+        if not self._label_manager.has_regions:
+            return {str(name): int(np.ravel(label)[0]) for name, label in labels.items()}
+        regions = [
+            str(name) for name, label in labels.items() if name != "ignore" and np.any(label)
+        ]
+        painted = self._label_manager.regions_class_order
+        return {name: int(label) for name, label in zip(regions, painted, strict=False)}
 
     def predict(
         self,
@@ -143,6 +167,8 @@ class NnUNetFolder:
             try:
                 network.load_state_dict(weights)
             except (RuntimeError, TypeError, AttributeError) as error:
+                if is_out_of_memory(error):
+                    raise
                 raise BundleInvalid(
                     f"{name}: the weights do not fit the network of the plans "
                     f"(trained by {self._trainer or 'an unnamed trainer'})"
@@ -206,7 +232,12 @@ class NnUNetFolder:
     ) -> torch.Tensor:
         """Return half-precision logits (head, ...) of one fold, on the CPU."""
         predictor.list_of_parameters = [weights]
-        logits: torch.Tensor = predictor.predict_logits_from_preprocessed_data(data).cpu()
+        try:
+            logits: torch.Tensor = predictor.predict_logits_from_preprocessed_data(data).cpu()
+        except RuntimeError as error:
+            if ENDLESS not in str(error):
+                raise
+            raise BundleInvalid("the nnU-Net gives values that are no numbers") from error
         if torch.isnan(logits).any():
             raise BundleInvalid("the nnU-Net gives no numbers: its weights are damaged")
         return logits

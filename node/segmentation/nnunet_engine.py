@@ -1,29 +1,37 @@
 """The engine `nnunet`: a bundle whose models/ is an nnU-Net v2 folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from node.domain.errors import BundleInvalid
+from node.domain.regions import Role
 from node.segmentation.effort import Effort
 from node.segmentation.found import Found, Progress
+from node.segmentation.naming import check_channels, check_labels
 from node.segmentation.network_options import NnUNetOptions
 from node.segmentation.nnunet import NnUNetFolder
+from node.segmentation.nnunet_files import as_invalid
 from node.segmentation.opinions import gather
 from node.segmentation.turning import Turn
 
 
 class NnUNetEngine:
-    """The folder's networks, kept. in_channels: how many roles there are.
+    """The folder's networks, kept. roles: of the channels that it will be given.
 
     meaning: from nnU-Net's labels to Segnode's; all that the folder can give must be in it.
-    Raises BundleInvalid when the folder has other channels or labels than the manifest.
+    Raises BundleInvalid when the folder has other channels or labels than the manifest, or
+    the same under names that mean something else.
     """
 
     def __init__(
-        self, folder: Path, in_channels: int, meaning: Mapping[int, int], options: NnUNetOptions
+        self,
+        folder: Path,
+        roles: Sequence[Role],
+        meaning: Mapping[int, int],
+        options: NnUNetOptions,
     ) -> None:
         self._meaning = meaning
         self._turn = Turn.to(options.axes)
@@ -35,13 +43,16 @@ class NnUNetEngine:
             tile_step=options.tile_step,
             mirror=options.mirror,
         )
-        if self._folder.channels != in_channels:
+        if self._folder.channels != len(roles):
             raise BundleInvalid(
-                f"dataset.json names {self._folder.channels} channels, the manifest {in_channels}"
+                f"dataset.json names {self._folder.channels} channels, the manifest {len(roles)}"
             )
         unknown = sorted(set(self._folder.labels) - set(meaning))
         if unknown:
             raise BundleInvalid(f"labels {unknown} of dataset.json are not in the manifest")
+        with as_invalid("dataset.json"):
+            check_channels(self._folder.channel_names, roles, "dataset.json")
+            check_labels(self._folder.label_names, meaning, "dataset.json")
 
     def __call__(
         self,

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from node.domain.errors import BundleInvalid, BundleMissing
+from node.segmentation.memory import is_out_of_memory
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -33,6 +34,17 @@ LAYER_HOMES: Final = "torch.nn."
 
 JSON_BYTES: Final = 50_000_000
 """A larger dataset.json or plans.json is refused unread."""
+
+DAMAGED: Final = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What torch raises over a file that is no whole checkpoint; also a lack of memory."""
 
 _IMPORTING: Final = threading.Lock()
 
@@ -104,7 +116,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             value = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BundleInvalid(f"{place} cannot be read") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except DAMAGED as error:
+        if is_out_of_memory(error):
+            raise
         raise BundleInvalid(
             f"{place} is damaged, or holds more than weights and numbers"
         ) from error
@@ -144,10 +158,15 @@ def check_names(bundle: str, network: str, layers: Sequence[object]) -> None:
 
 @contextlib.contextmanager
 def as_invalid(what: str) -> Iterator[None]:
-    """Raise BundleInvalid for what nnU-Net raises over files that do not fit together."""
+    """Raise BundleInvalid for what nnU-Net raises over files that do not fit together.
+
+    A lack of memory stays what it is.
+    """
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise BundleInvalid(f"{what} cannot be used: {type(error).__name__}") from error
     except (RuntimeError, ImportError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         raise BundleInvalid(f"{what} cannot be used: {type(error).__name__}") from error

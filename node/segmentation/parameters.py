@@ -48,11 +48,15 @@ def install_parameters(archive: Path, upstream: Upstream, checksum: str, destina
     (file,) = (file for file in upstream.files if file.unpacks)
     if not archive.is_file():
         raise BundleInvalid(f"{archive.name} absent")
-    if not is_file_of(archive, checksum):
-        raise BundleInvalid(f"{archive.name} has not the checksum {checksum}")
+    _check(archive, checksum)
 
     def fill(made: Path) -> None:
-        _fill(made, archive, file, upstream, checksum)
+        # What is unpacked is a copy that nobody else writes to, and that is what counts.
+        copy = made.parent / "carried" / archive.name
+        copy.parent.mkdir()
+        shutil.copyfile(archive, copy)
+        _check(copy, checksum)
+        _fill(made, copy, file, upstream, checksum)
 
     return place(folder_name(upstream.name), destination, fill, archive.name)
 
@@ -80,6 +84,11 @@ def verify_parameters(folder: Path) -> Installed:
         if not is_file_of(folder / name, digest):
             raise BundleInvalid(f"{folder.name}: {name} is not what was installed")
     return installed
+
+
+def _check(archive: Path, checksum: str) -> None:
+    if not is_file_of(archive, checksum):
+        raise BundleInvalid(f"{archive.name} has not the checksum {checksum}")
 
 
 def _fill(made: Path, archive: Path, file: UpstreamFile, upstream: Upstream, checksum: str) -> None:

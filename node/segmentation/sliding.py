@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from node.domain.errors import BundleInvalid
 from node.segmentation.effort import Effort
 
 Sizes = tuple[int, ...]
@@ -112,6 +113,7 @@ def slide(
     """Return the network's values (channel, ...), float32 on the CPU, for image (channel, ...).
 
     The network must be on the effort's device. on_window: told of each patch that went through.
+    Raises BundleInvalid when the network's patches have another size than those it is given.
     """
     from monai.inferers.utils import sliding_window_inference  # noqa: PLC0415 - three seconds
 
@@ -124,6 +126,11 @@ def slide(
         for _ in patches:
             on_window()
         values: Tensor = seen[0] if isinstance(seen, tuple | list) else seen
+        if values.shape[2:] != patches.shape[2:]:
+            raise BundleInvalid(
+                f"the network gives {tuple(values.shape[2:])} voxels for a patch of "
+                f"{tuple(patches.shape[2:])}: engine_options.divisible_by does not suit it"
+            )
         return values.float()
 
     with torch.inference_mode(), memory_errors():

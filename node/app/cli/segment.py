@@ -38,7 +38,7 @@ def segment(
     ] = Role.T1C,
     brain: Annotated[
         str, typer.Option(help="How the brain is found: auto, hd-bet, hd-bet-v1, deepbet.")
-    ] = "auto",
+    ] = "",
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="A node.yaml, for its bundles; none is needed."),
@@ -95,7 +95,8 @@ def _settings(config: Path | None, brain: str) -> "Settings":
     )
     settings = read_settings(named) if named else Settings(folder=Path.cwd())
     try:
-        work = Work.model_validate({**settings.work.model_dump(), "brain_method": brain})
+        method = brain or settings.work.brain_method
+        work = Work.model_validate({**settings.work.model_dump(), "brain_method": method})
     except ValidationError as error:
         message = f"there is no method {brain!r} to find the brain"
         raise ConfigurationInvalid(message) from error

@@ -21,6 +21,7 @@ from node.imaging.volume import Volume
 from node.segmentation.brains.computing import computing
 from node.segmentation.brains.hd_bet_v1 import AXES
 from node.segmentation.effort import Effort
+from node.segmentation.parameters import CHECKSUMS, verify_parameters
 
 CHECKPOINT: Final = Path("fold_all/checkpoint_final.pth")
 FILES: Final = (Path("dataset.json"), Path("plans.json"), CHECKPOINT)
@@ -88,7 +89,10 @@ def is_complete(folder: Path | None) -> bool:
 
 @cache
 def _predictor(folder: Path, sha256: str) -> Predictor:
-    """Check and load the folder once for the life of the process."""
+    """Check and load the folder once for the life of the process.
+
+    A folder that we installed has a list of what it holds; one that a site made need not.
+    """
     if not is_complete(folder):
         raise BundleMissing("The parameters of HD-BET 2 are not in the folder that is configured.")
     with (folder / CHECKPOINT).open("rb") as stream:
@@ -97,6 +101,11 @@ def _predictor(folder: Path, sha256: str) -> Predictor:
         raise BundleInvalid(
             f"The checkpoint of HD-BET 2 has the SHA-256 {found[:16]}…, not {sha256[:16]}…"
         )
+    if (folder / CHECKSUMS).is_file():
+        listed = verify_parameters(folder).files
+        unlisted = [name.as_posix() for name in FILES if name.as_posix() not in listed]
+        if unlisted:
+            raise BundleInvalid(f"{folder.name}: {unlisted[0]} is not in {CHECKSUMS}")
     from node.segmentation.nnunet import NnUNetFolder  # noqa: PLC0415 - torch, nnunetv2: heavy
 
     return NnUNetFolder(folder, folds=("all",))

@@ -128,12 +128,28 @@ def test_a_folder_must_hold_one_series(study: TinyStudy, tmp_path: Path) -> None
         read_series(tmp_path / "absent")
 
 
+def test_stray_files_in_a_folder_are_passed_over(study: TinyStudy, tmp_path: Path) -> None:
+    files = study.files[Role.T1]
+    for path in files:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "empty").touch()
+    (tmp_path / "cut").write_bytes(files[0].read_bytes()[:300])
+    assert len(read_series(tmp_path).files) == len(files)
+
+
 @pytest.mark.slow
-def test_an_absent_role_is_named(study: TinyStudy, tmp_path: Path) -> None:
+def test_an_absent_role_is_named_and_nothing_of_an_earlier_case_stays(
+    study: TinyStudy, tmp_path: Path
+) -> None:
     good = folders(study)
     del good[Role.FLAIR]
+    (tmp_path / "out").mkdir()
+    for name in ("report.json", "segmentation.dcm", "labels.nii.gz"):
+        (tmp_path / "out" / name).write_text("of an earlier case")
     words = [f"{role}={path}" for role, path in good.items()]
     process = run(*words, "--out", str(tmp_path / "out"))
     assert process.returncode == 1
     assert "role-missing" in process.stderr
     assert "FLAIR" in process.stderr
+    assert not list((tmp_path / "out").iterdir())

@@ -26,6 +26,14 @@ from tests.support.tasks import Die, Hang, Raise, RaiseOn, Refuse, TellPid
 LIMIT_S = 120.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def path_to_the_tests() -> Iterator[None]:
+    """Let children find the tasks of the tests; they do not look where they are started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+        yield
+
+
 @pytest.fixture(scope="module")
 def child() -> Iterator[ChildProcess]:
     with ChildProcess(libraries=()) as process:
@@ -49,6 +57,28 @@ def test_progress_is_told_while_a_task_runs(child: ChildProcess) -> None:
     told: list[float] = []
     child.perform(TellPid(), limit_s=LIMIT_S, on_progress=told.append)
     assert told == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("error", [ValueError(), BrokenPipeError(), KeyboardInterrupt()])
+def test_whoever_cannot_take_progress_does_not_get_the_next_answer(
+    child: ChildProcess, error: BaseException
+) -> None:
+    def refuse(_: float) -> None:
+        raise error
+
+    with pytest.raises((type(error), StepCrashed)):
+        child.perform(TellPid(), limit_s=LIMIT_S, on_progress=refuse)
+    with pytest.raises(BrainNotFound):
+        child.perform(Refuse(), limit_s=LIMIT_S)
+
+
+def test_files_of_the_working_directory_are_no_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "statistics.py").write_text("raise SystemExit('strange code was run')")
+    monkeypatch.chdir(tmp_path)
+    with ChildProcess(libraries=("statistics",)) as process:
+        assert process.perform(TellPid(), limit_s=LIMIT_S) != os.getpid()
 
 
 def test_a_named_reason_comes_over(child: ChildProcess) -> None:

@@ -32,6 +32,14 @@ def write(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Pa
     return path
 
 
+def altered(path: Path, start: int, content: bytes) -> Path:
+    """Overwrite bytes of the header; its layout is at nifti.nimh.nih.gov."""
+    whole = bytearray(path.read_bytes())
+    whole[start : start + len(content)] = content
+    path.write_bytes(whole)
+    return path
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.tuples(*[st.floats(-180, 180)] * 3), st.booleans())
 def test_values_lie_where_the_header_puts_them(
@@ -89,6 +97,35 @@ def test_axes_that_are_not_at_right_angles_are_refused(tmp_path: Path) -> None:
     sheared[0, 1] = 0.3
     with pytest.raises(NoGeometry):
         read_nifti(write(tmp_path / "sheared.nii", COUNTED, sheared))
+
+
+def test_a_file_that_does_not_say_which_side_is_left_is_refused(tmp_path: Path) -> None:
+    path = altered(write(tmp_path / "nowhere.nii", COUNTED), 252, bytes(4))  # qform, sform code
+    with pytest.raises(NoGeometry, match="left"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("mm", [200.0, 1e30])
+def test_a_head_of_metres_is_refused(tmp_path: Path, mm: float) -> None:
+    with pytest.raises(NoGeometry):
+        read_nifti(write(tmp_path / "big.nii", COUNTED, np.diag([mm, mm, mm, 1.0])))
+
+
+@pytest.mark.parametrize("kind", ["colour", "complex", "negative", "zero", "one slice"])
+def test_what_holds_no_grey_volume_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "odd.nii"
+    if kind == "colour":
+        colours = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+        write(path, np.zeros(SHAPE, dtype=colours))
+    elif kind == "complex":
+        write(path, COUNTED.astype(np.complex64))
+    elif kind == "one slice":
+        write(path, COUNTED[:, :, :1])
+    else:
+        size = -5 if kind == "negative" else 0
+        altered(write(path, COUNTED), 42, np.array([size], dtype="<i2").tobytes())
+    with pytest.raises((UndecodablePixels, TooFewSlices)):
+        read_nifti(path)
 
 
 def test_a_volume_that_would_not_fit_is_refused_before_it_is_read(tmp_path: Path) -> None:

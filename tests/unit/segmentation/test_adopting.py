@@ -36,6 +36,7 @@ def an_nnunet_folder(folder: Path) -> Path:
 
 def for_nnunet(ours: dict[str, Any]) -> None:
     ours.update(name="site-nnunet", engine="nnunet", engine_options={})
+    ours["preprocessing"]["normalisation"] = "none"
 
 
 def test_a_monai_bundle_without_our_key_is_told_what_is_missing(tmp_path: Path) -> None:

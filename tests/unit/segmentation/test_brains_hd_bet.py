@@ -14,7 +14,7 @@ from node.imaging.volume import Grid, Volume
 from node.segmentation.brains import hd_bet_v1
 from node.segmentation.brains.hd_bet_v1 import HdBetV1, head_box, model_grid, standardised
 from node.segmentation.brains.hd_bet_v1_network import HdBetNetwork, load_network
-from node.segmentation.brains.hd_bet_v2 import CHECKPOINT, HdBetV2
+from node.segmentation.brains.hd_bet_v2 import CHECKPOINT, FILES, HdBetV2
 from node.segmentation.effort import Effort
 from tests.support.mr_series import CORONAL, SAGITTAL, a_grid
 from tests.unit.imaging.cases import a_head
@@ -266,3 +266,24 @@ def test_parameters_that_are_absent_or_altered_are_named(parameters: Path, tmp_p
         HdBetV2(effort=CPU, folder=parameters)(a_small_head())
     with pytest.raises(BundleMissing):
         HdBetV2(effort=CPU, folder=tmp_path / "nothing")(a_small_head())
+
+
+def listed(folder: Path, names: tuple[Path, ...]) -> None:
+    """Write the list that an installation leaves."""
+    files = {str(n): hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
+    installed = {"name": "hd-bet", "source": "x", "licence": "x", "archive": "x", "files": files}
+    (folder / "checksums.json").write_text(json.dumps(installed))
+
+
+def test_every_file_of_installed_parameters_is_checked_before_it_is_read(parameters: Path) -> None:
+    extractor = HdBetV2(effort=CPU, folder=parameters, sha256=sha256_of(parameters))
+    listed(parameters, (CHECKPOINT, Path("dataset.json")))
+    with pytest.raises(BundleInvalid, match=r"plans\.json is not in checksums"):
+        extractor(a_small_head())
+    listed(parameters, FILES)
+    plans_file = parameters / "plans.json"
+    plans_file.write_text(plans_file.read_text() + " ")
+    with pytest.raises(BundleInvalid, match=r"plans\.json is not what was installed"):
+        extractor(a_small_head())
+    listed(parameters, FILES)
+    assert extractor(a_small_head()).array.any()

@@ -25,6 +25,7 @@ from tests.unit.segmentation.bundles import (
     CASCADE,
     EFFORT,
     INTENSITY,
+    ZOO,
     a_bundle,
     a_head,
     change_manifest,
@@ -290,3 +291,45 @@ def test_a_reference_whose_voxels_imaging_keeps_is_taken(spacing_mm: float) -> N
     brain = Volume(array=np.resize(head.brain.array, grid.shape), grid=grid)
     seen = ModelInput(channels=channels, brain=brain, grid=grid)
     assert open_bundle(INTENSITY).segment(seen, EFFORT).labels.grid is grid
+
+
+def test_a_bundle_that_was_changed_after_it_was_verified_is_refused(tmp_path: Path) -> None:
+    folder = a_bundle(tmp_path)
+    bundle = open_bundle(folder)
+    (folder / "docs/README.md").write_text("other")
+    for _ in range(2):
+        with pytest.raises(BundleInvalid, match="changed after it was verified"):
+            bundle.segment(a_head(), EFFORT)
+
+
+@pytest.mark.parametrize(
+    ("template", "change", "words"),
+    [
+        (INTENSITY, {"normalisation": "zscore-brain"}, "intensity normalises by itself"),
+        (CASCADE, {"normalisation": "zscore-brain"}, "ca-cnn normalises by itself"),
+        (CASCADE, {"brain": "keep"}, "without skull"),
+        (CASCADE, {"spacing_mm": [2, 2, 2]}, "1 mm"),
+    ],
+)
+def test_preprocessing_that_the_engine_was_not_made_for_is_refused(
+    tmp_path: Path, template: Path, change: dict[str, object], words: str
+) -> None:
+    bundle = a_bundle(tmp_path, template)
+    change_manifest(bundle, lambda segnode: segnode["preprocessing"].update(change))
+    with pytest.raises(BundleInvalid, match=words):
+        verify(bundle)
+
+
+def test_channels_whose_names_contradict_the_roles_are_refused(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path, ZOO)
+    change_manifest(bundle, lambda s: s.update(roles=["T1", "T1C", "T2", "FLAIR"]))
+    with pytest.raises(BundleInvalid, match="channel 0 'T1C', the manifest says T1 there"):
+        verify(bundle)
+
+
+def test_numbers_that_python_does_not_read_make_a_manifest_invalid(tmp_path: Path) -> None:
+    bundle = a_bundle(tmp_path, ZOO)
+    path = bundle / "configs/metadata.json"
+    path.write_text(path.read_text().replace("{", '{"other": ' + "9" * 5000 + ",", 1))
+    with pytest.raises(BundleInvalid, match="metadata"):
+        verify(bundle)

@@ -1,5 +1,6 @@
 """The cascade around the networks: views, boxes, clean-up, fusion."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -310,18 +311,23 @@ def test_odd_heads_get_an_answer(
     assert not found.labels[~near].any()
 
 
-def test_an_empty_brain_needs_no_network(tmp_path: Path) -> None:
+def without_networks(engine: CascadeEngine) -> CascadeEngine:
+    engine._arrays.clear()
+    return engine
+
+
+def test_an_empty_brain_needs_no_network(random_cascade: Path) -> None:
     nothing = np.zeros((4, 5, 5, 5), dtype=np.float32)
-    engine = CascadeEngine(tmp_path, CascadeOptions())
+    engine = without_networks(CascadeEngine(random_cascade, CascadeOptions()))
     found = engine(nothing, nothing[0] > 0, SPACING, an_effort(), quiet)
     assert not found.labels.any()
     assert not found.opinions
 
 
-def test_a_flair_without_signal_needs_no_network(tmp_path: Path) -> None:
+def test_a_flair_without_signal_needs_no_network(random_cascade: Path) -> None:
     channels, brain = a_head()
     channels[0] = 0
-    engine = CascadeEngine(tmp_path, CascadeOptions())
+    engine = without_networks(CascadeEngine(random_cascade, CascadeOptions()))
     assert not engine(channels, brain, SPACING, an_effort(), quiet).labels.any()
 
 
@@ -341,10 +347,31 @@ def test_too_little_memory_is_told_as_such(
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file({"Scope/x": torch.zeros(1)}, tmp_path / "wt_ax.safetensors")
-    channels = np.ones((4, 12, 12, 12), dtype=np.float32)
-    engine = CascadeEngine(tmp_path, CascadeOptions())
     with pytest.raises(BundleInvalid, match="type A"):
-        engine(channels, channels[0] > 0, SPACING, an_effort(), quiet)
+        CascadeEngine(tmp_path, CascadeOptions())
+    (tmp_path / "wt_ax.safetensors").write_bytes(b"x")
+    with pytest.raises(BundleInvalid, match=r"wt_ax\.safetensors cannot be read"):
+        CascadeEngine(tmp_path, CascadeOptions())
+
+
+@pytest.mark.usefixtures("small_planes")
+def test_files_that_change_after_they_were_read_are_not_looked_at_again(
+    random_cascade: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(random_cascade, tmp_path / "weights"))
+    channels, brain = a_head()
+    engine = CascadeEngine(folder, CascadeOptions())
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        with path.open("r+b") as file:  # in place, which a mapped file would show
+            file.seek(len(content) // 2)
+            file.write(bytes(len(content) - len(content) // 2))
+    untouched = CascadeEngine(random_cascade, CascadeOptions())
+    found, expected = (
+        one(channels, brain, SPACING, an_effort(), quiet) for one in (engine, untouched)
+    )
+    assert np.array_equal(found.labels, expected.labels)
+    assert found.opinions == expected.opinions
 
 
 def test_the_stages_share_the_work_without_a_gap() -> None:

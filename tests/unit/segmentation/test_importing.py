@@ -7,7 +7,7 @@ import pytest
 
 from node.domain.errors import BundleInvalid, BundleMissing
 from node.segmentation.bundle import bundle_sha256
-from node.segmentation.importing import import_bundle
+from node.segmentation.importing import import_bundle, workplace
 from node.segmentation.options import CASCADE_WEIGHTS
 from tests.unit.segmentation.bundles import CASCADE, INTENSITY, a_bundle, change_manifest
 
@@ -84,6 +84,45 @@ def test_what_a_killed_import_left_behind_is_removed_a_day_later(tmp_path: Path)
     os.utime(tmp_path / ".work-old", (0, 0))
     made = import_bundle(INTENSITY, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {made.name, ".work-new"}
+
+
+def test_a_new_bundle_that_cannot_get_its_name_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = import_bundle(INTENSITY, tmp_path)
+    (made / "docs/README.md").write_text("old")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == made and "replaced" not in self.parts:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(BundleInvalid, match="No space left"):
+        import_bundle(INTENSITY, tmp_path)
+    assert (made / "docs/README.md").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [made]
+
+
+def test_what_a_killed_import_had_put_aside_comes_back_if_nothing_took_its_place(
+    tmp_path: Path,
+) -> None:
+    for name in (".hd-bet-2", "intensity-glioma", "lost"):
+        old = tmp_path / ".work-killed/replaced" / name
+        old.mkdir(parents=True)
+        (old / "old").touch()
+    (tmp_path / "intensity-glioma").mkdir()
+    os.utime(tmp_path / ".work-killed", (0, 0))
+    with workplace(tmp_path):
+        pass
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        ".hd-bet-2",
+        ".hd-bet-2/old",
+        "intensity-glioma",
+        "lost",
+        "lost/old",
+    ]
 
 
 def test_arrays_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.domain.errors import BundleInvalid, BundleMissing
+from node.segmentation import library
 from node.segmentation.bundle import bundle_sha256
 from node.segmentation.library import BundleStatus, find, find_bundles
 from tests.unit.segmentation.bundles import CASCADE, INTENSITY, MODELS, a_bundle
@@ -70,3 +71,34 @@ def test_a_bundle_without_weights_or_without_folder_is_missing() -> None:
         find(CASCADE.name, [MODELS])
     with pytest.raises(BundleMissing, match="no bundle is called other"):
         find("other", [MODELS])
+
+
+def test_a_bundle_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    damaged = a_bundle(tmp_path)
+    (damaged / "docs/dangling").symlink_to(tmp_path / "nowhere")
+    (summary,) = find_bundles([tmp_path])
+    assert summary.status is BundleStatus.INVALID
+    assert summary.sha256 == ""
+    assert "dangling cannot be read" in summary.problem
+    assert find("intensity-glioma", [tmp_path, MODELS]) == INTENSITY
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (BundleMissing("gone"), "gone"),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    a_bundle(tmp_path)
+
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(library, "check_manifest", fail)
+    (summary,) = find_bundles([tmp_path])
+    assert words in summary.problem
+    assert summary.status is not BundleStatus.READY

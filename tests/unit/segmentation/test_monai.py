@@ -296,3 +296,29 @@ def test_weights_of_the_zoos_layout_run_through_our_manifest(tmp_path: Path) -> 
     ours = np.array([0, 1, 2, 0, 3])[theirs.transpose(2, 1, 0)]
     assert np.mean(labels != ours) < 1e-4
     assert labels.any()
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_a_patch_that_the_network_cannot_take_names_the_option(tmp_path: Path, levels: int) -> None:
+    arguments = {"channels": [4, 8, 8][:levels], "strides": [2, 2][: levels - 1]}
+    engine = an_engine(tmp_path, divisible_by=1, network_arguments=arguments)
+    labels, _, _ = run(engine, noise((16, 20, 24)))
+    assert labels.shape == (16, 20, 24)
+    with pytest.raises(BundleInvalid, match="divisible_by"):
+        run(engine, noise((15, 20, 24)))
+    with pytest.raises(BundleInvalid, match="divisible_by"):
+        run(engine, noise((40, 20, 25)))
+
+
+def test_a_lack_of_memory_is_not_taken_for_an_unsuitable_patch(tmp_path: Path) -> None:
+    engine = an_engine(tmp_path)
+    engine._network = Short()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(engine, noise((16, 20, 24)))
+
+
+class Short(nn.Module):
+    """Has no memory."""
+
+    def forward(self, patch: Tensor) -> Tensor:
+        raise RuntimeError("out of memory")

@@ -98,3 +98,30 @@ def test_files_without_weights_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("weights")
         with pytest.raises(BundleInvalid, match=name):
             MonaiEngine(tmp_path / name, 4, {}, tiny())
+
+
+@pytest.mark.parametrize("error", [IndexError, TypeError, AttributeError])
+def test_every_way_in_which_a_pickle_can_be_damaged_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(torch, "load", failing(error("pop from empty list")))
+    with pytest.raises(BundleInvalid, match=r"model\.pt cannot be read"):
+        MonaiEngine(tmp_path / "model.pt", 4, {}, tiny())
+
+
+@pytest.mark.parametrize("place", ["torch.load", "monai.networks.nets.UNet"])
+def test_a_lack_of_memory_is_not_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    error = torch.OutOfMemoryError("out of memory")
+    monkeypatch.setattr(place, failing(error))
+    options = tiny(network_arguments={}) if place.endswith("UNet") else tiny()
+    with pytest.raises(torch.OutOfMemoryError):
+        MonaiEngine(tmp_path / "model.pt", 4, {}, options)
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail

@@ -19,6 +19,7 @@ from node.domain.errors import BundleInvalid, BundleMissing
 from node.domain.regions import Region
 from node.segmentation.bundle import file_sha256, open_bundle, verify
 from node.segmentation.nnunet import NnUNetFolder
+from node.segmentation.nnunet_files import as_invalid
 from tests.unit.segmentation.bundles import EFFORT, ZOO, a_bundle, a_head, change_manifest
 from tests.unit.segmentation.nnunet_folders import (
     CHANNELS,
@@ -285,6 +286,8 @@ def test_where_there_is_nothing_nothing_is_found(tmp_path: Path) -> None:
     [
         ({"roles": ["FLAIR", "T1", "T1C"]}, "names 4 channels, the manifest 3"),
         ({"labels": {"0": 0, "1": 1, "2": 2}}, r"labels \[3\] of dataset.json"),
+        ({"roles": ["FLAIR", "T1C", "T1", "T2"]}, "channel 1 'T1', the manifest says T1C"),
+        ({"labels": {"0": 0, "1": 1, "2": 3, "3": 2}}, "label 2 'ED', which is 2 in Segnode"),
     ],
 )
 def test_a_manifest_that_does_not_suit_the_folder_is_refused(
@@ -304,3 +307,57 @@ def test_checksums_cover_every_file_of_the_folder(tmp_path: Path) -> None:
     change_manifest(bundle, lambda s: s["weights"].pop("models/plans.json"))
     with pytest.raises(BundleInvalid, match=r"models/plans\.json is not in the manifest"):
         verify(bundle)
+
+
+def test_an_nnunet_bundle_that_normalises_beforehand_is_refused(tmp_path: Path) -> None:
+    bundle = an_nnunet_bundle(tmp_path)
+    change_manifest(bundle, lambda s: s["preprocessing"].update(normalisation="zscore-brain"))
+    with pytest.raises(BundleInvalid, match="nnunet normalises by itself"):
+        verify(bundle)
+
+
+def test_names_of_regions_stand_for_the_labels_of_a_result(tmp_path: Path) -> None:
+    folder = NnUNetFolder(a_folder(tmp_path, regions=True))
+    assert folder.label_names == {"whole": 2, "core": 1, "enhancing": 3}
+    assert folder.channel_names == CHANNELS
+
+
+SHORT = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 8 GB")]
+
+
+@pytest.mark.parametrize("error", SHORT)
+@pytest.mark.parametrize("place", ["torch.load", "torch.nn.Module.load_state_dict"])
+def test_a_lack_of_memory_is_not_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    folder = a_folder(tmp_path)
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(type(error), match="memory"):
+        NnUNetFolder(folder)
+    with pytest.raises(type(error), match="memory"), as_invalid("x"):
+        fail()
+
+
+@pytest.mark.parametrize("error", [IndexError, TypeError, AttributeError])
+def test_every_way_in_which_a_pickle_can_be_damaged_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("pop from empty list")
+
+    folder = a_folder(tmp_path)
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(BundleInvalid, match="is damaged"):
+        NnUNetFolder(folder)
+
+
+def test_values_beyond_half_precision_are_told_as_such(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path)
+    state = weights(0, 4)
+    state["decoder.seg_layers.0.bias"] = torch.full((4,), 1e30)
+    torch.save(a_checkpoint(state), folder / "fold_0/checkpoint_final.pth")
+    with pytest.raises(BundleInvalid, match="no numbers"):
+        NnUNetFolder(folder).predict(an_image(), SPACING, EFFORT)

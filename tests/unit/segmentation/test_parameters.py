@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from node.domain.errors import BundleInvalid, BundleMissing
+from node.segmentation import parameters
 from node.segmentation.parameters import install_parameters, verify_parameters
-from node.segmentation.upstream import Upstream, find_offer, read_upstream
+from node.segmentation.upstream import Upstream, find_offer, is_file_of, read_upstream
 from tests.unit.segmentation.bundles import MODELS
 from tests.unit.segmentation.test_unpacking import an_archive
 from tests.unit.segmentation.upstreams import sha256, write_upstream
@@ -108,3 +109,18 @@ def test_newer_parameters_replace_older_ones(
     made = install(archive, upstream, tmp_path)
     assert (made / "plans.json").read_bytes() == b"[]"
     verify_parameters(made)
+
+
+def test_an_archive_that_is_exchanged_after_it_was_checked_is_not_installed(
+    archive: Path, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_and_exchange(path: Path, checksum: str) -> bool:
+        whole = is_file_of(path, checksum)
+        if path == archive:
+            an_archive(archive, {**FILES, "fold_all/w.pth": b"others"})
+        return whole
+
+    monkeypatch.setattr(parameters, "is_file_of", check_and_exchange)
+    with pytest.raises(BundleInvalid, match="has not the checksum"):
+        install(archive, upstream, tmp_path)
+    assert list((tmp_path / "bundles").iterdir()) == []
