@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from node.dicom.part10 import file_meta_of
-from node.domain.errors import NoSignal, SpoolDamaged, UndecodablePixels
+from node.domain.errors import NoGeometry, NoSignal, SpoolDamaged, UndecodablePixels
 from node.imaging.assemble import assemble
 from node.imaging.codestreams import coded_pixels
 from node.imaging.volume import Array, Volume
@@ -207,3 +207,35 @@ def test_a_file_that_is_much_longer_than_its_images_is_not_read(tmp_path: Path) 
         assemble(paths)
     assert tracemalloc.get_traced_memory()[1] < 2**24
     tracemalloc.stop()
+
+
+def test_padding_stays_dark_where_black_was_white(tmp_path: Path) -> None:
+    values = np.linspace(100, 1000, HOW_MANY).astype("<i2")
+    values[:16] = -2000
+
+    def change(dataset: Dataset) -> None:
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        dataset.PixelRepresentation = 1
+        dataset.PixelPaddingValue = -2000
+        dataset["PixelPaddingValue"].VR = "SS"
+        dataset.PixelData = values.tobytes()
+
+    volume = assemble(a_series(tmp_path, change))
+    assert (volume.array[:, 0] == volume.array.min()).all()
+    assert volume.array[:, 1:].max() > volume.array[:, -1].max()
+
+
+def test_components_count_for_the_size_of_a_codestream() -> None:
+    start = b"\xff\x4f\xff\x51" + struct.pack(">HH", 47, 0)
+    sizes = struct.pack(">8I", 16, 16, 0, 0, 16, 16, 0, 0)
+    assert coded_pixels(start + sizes + struct.pack(">H", 1) + bytes(8)) == HOW_MANY
+    assert coded_pixels(start + sizes + struct.pack(">H", 4000) + bytes(8)) == 4000 * HOW_MANY
+
+
+def test_a_head_of_metres_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
+        dataset.PixelSpacing = [200, 200]
+        del dataset.PixelData
+
+    with pytest.raises(NoGeometry, match="has no meaning"):
+        assemble(a_series(tmp_path, change))

@@ -172,6 +172,18 @@ def test_series_cut_out_of_one_background_are_taken_as_registered() -> None:
     assert found.metric > 0.5
 
 
+def test_the_padding_of_a_scanner_is_no_cut_out_brain() -> None:
+    fixed, moving = a_head("T1C"), a_head("FLAIR")
+    padded = np.ones(fixed.grid.shape, dtype=bool)
+    padded[:, :, 20:-20] = False
+    fixed, mirrored = (
+        volume.with_array(np.where(padded, 0, volume.array + 40).astype(np.float32))
+        for volume in (fixed, moving.with_array(moving.array[:, :, ::-1]))
+    )
+    with pytest.raises(MirroredSeries):
+        register(mirrored, fixed, same_frame=True)
+
+
 def test_a_series_without_anything_in_common_is_refused() -> None:
     fixed = scanned(a_head("T1C"), FINE)
     random = np.random.default_rng(2)
