@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pydicom import Dataset
 from pynetdicom import AE, build_context, evt
+from pynetdicom.pdu import P_DATA_TF
 
 from node.domain.clock import Clock
 from node.domain.ids import AETitle
@@ -96,6 +97,7 @@ class Reports:
 
     came: list[tuple[int, Dataset]] = field(default_factory=list)
     arrived: threading.Event = field(default_factory=threading.Event)
+    answered: threading.Event = field(default_factory=threading.Event)
     status: int = 0x0000
 
     def __call__(self, event: evt.Event) -> tuple[int, None]:
@@ -104,6 +106,11 @@ class Reports:
         self.came.append((event.event_type, information))
         self.arrived.set()
         return self.status, None
+
+    def sent(self, event: evt.Event) -> None:
+        """Notice that the answer to a report has left."""
+        if isinstance(event.pdu, P_DATA_TF) and self.arrived.is_set():
+            self.answered.set()
 
 
 @contextmanager
@@ -116,7 +123,9 @@ def modality(
         "127.0.0.1",
         port,
         contexts=[build_context(abstract_syntax, list(TRANSFER_SYNTAXES))],
-        evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports)] if reports is not None else [],
+        evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports), (evt.EVT_PDU_SENT, reports.sent)]
+        if reports is not None
+        else [],
     )
     assert association.is_established
     try:
