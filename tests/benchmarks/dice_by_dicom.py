@@ -29,6 +29,7 @@ from node.domain.regions import Region, Role
 from node.imaging.volume import Volume
 from node.segmentation.bundle import Bundle, open_bundle
 from node.segmentation.library import find
+from tests.benchmarks.ca_cnn import PLAIN_PORT
 from tests.support.cases import (
     CaseFiles,
     Overlap,
@@ -112,20 +113,6 @@ def report(scores: Sequence[CaseScore]) -> Iterator[str]:
     for name in ("neither", "missed", "invented"):
         counts = "".join(f"{getattr(summary, name):>7}" for summary in summaries)
         yield f"{'cases ' + name:<24}{counts}"
-
-
-PLAIN_PORT: Final = {
-    "BraTS-GLI-00000-000": (0.9617, 0.9819, 0.9500),
-    "BraTS2021_01476": (0.9554, 0.9472, 0.8650),
-    "BraTS2021_01477": (0.9573, 0.9143, None),
-    "BraTS2021_01478": (0.9106, 0.9120, 0.7618),
-    "BraTS2021_01480": (0.8303, 0.7041, None),
-    "BraTS2021_01481": (0.9032, 0.9338, 0.8477),
-    "BraTS2021_01483": (0.9083, 0.9113, None),
-    "BraTS2021_01485": (0.8949, 0.8866, 0.8858),
-}
-"""WT, TC, ET of CA-CNN's arrays in a port that follows its source, fed with arrays: from the
-README of the shared weights."""
 
 
 def compare_with_plain_port(scores: Sequence[CaseScore]) -> Iterator[str]:
