@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning"
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT_S = 30.0
+NEVER_S = 3600.0
 QUICK = {"closed_s": 0.02, "settle_s": 0.1, "writing_s": 0.3, "look_s": 0.2, "first_pause_s": 0.01}
 
 
@@ -45,18 +46,29 @@ def dropping(
     folder: Path, admit: Callable[[Incoming], Admission], **options: Any
 ) -> Iterator[DropFolder]:
     """Watch a folder; afterwards no thread may be left."""
-    before = set(threading.enumerate())
+    before, watches = set(threading.enumerate()), kernel_watches()
     drop = DropFolder(
         DropOptions(**{"folder": folder, "temporary": folder.parent, **QUICK, **options}), admit
     )
     drop.start()
     try:
+        if options.get("look_s", 0.0) >= NEVER_S:  # only the kernel tells of files then
+            wait_until(lambda: kernel_watches() > watches, "the folder is watched", LIMIT_S)
         yield drop
     finally:
         drop.stop()
     # watchdog keeps one thread for all watches of the process.
     left = set(threading.enumerate()) - before
     assert [thread for thread in left if type(thread).__name__ != "InotifyFD"] == []
+
+
+def kernel_watches() -> int:
+    """Count what this process asked the kernel to watch; watchdog asks from a thread."""
+    count = 0
+    for descriptor in Path("/proc/self/fdinfo").iterdir():
+        with suppress(OSError):
+            count += descriptor.read_text().count("inotify wd:")
+    return count
 
 
 def files(folder: Path) -> set[str]:
@@ -84,13 +96,13 @@ def test_what_lies_there_and_what_comes_is_taken_in_and_removed(folder: Path) ->
 
 
 def test_a_file_that_is_closed_is_taken_soon(folder: Path) -> None:
-    with dropping(folder, Recorder(), settle_s=3600.0, look_s=3600.0, writing_s=3600.0):
+    with dropping(folder, Recorder(), settle_s=NEVER_S, look_s=NEVER_S, writing_s=NEVER_S):
         write_file(folder / "a.dcm", mr_dataset())
         wait_for_files(folder, set())
 
 
 def test_a_file_that_is_renamed_is_taken_soon(folder: Path) -> None:
-    with dropping(folder, Recorder(), settle_s=3600.0, look_s=3600.0, writing_s=3600.0):
+    with dropping(folder, Recorder(), settle_s=NEVER_S, look_s=NEVER_S, writing_s=NEVER_S):
         for written in (".a.dcm", "b.dcm.part"):
             write_file(folder / written, mr_dataset())
         (folder / ".a.dcm").rename(folder / "a.dcm")
@@ -100,7 +112,7 @@ def test_a_file_that_is_renamed_is_taken_soon(folder: Path) -> None:
 
 def test_a_file_that_is_moved_in_from_elsewhere_is_taken(folder: Path, tmp_path: Path) -> None:
     source = write_file(tmp_path / "a.dcm", mr_dataset())
-    with dropping(folder, Recorder(), look_s=3600.0):
+    with dropping(folder, Recorder(), look_s=NEVER_S):
         source.rename(folder / "a.dcm")
         wait_for_files(folder, set())
 
@@ -108,7 +120,7 @@ def test_a_file_that_is_moved_in_from_elsewhere_is_taken(folder: Path, tmp_path:
 def test_a_file_that_is_being_written_is_left_until_it_is_closed(folder: Path) -> None:
     admit = Recorder()
     content = write_file(folder.parent / "whole.dcm", mr_dataset(1)).read_bytes()
-    with dropping(folder, admit, settle_s=3.0, writing_s=3600.0):
+    with dropping(folder, admit, settle_s=3.0, writing_s=NEVER_S):
         with (folder / "a.dcm").open("wb") as target:
             target.write(content[:-8])
             target.flush()
